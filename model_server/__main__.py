@@ -7,8 +7,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from model_server import garbage, telemetry, workers
 from model_server import settings as settings_module
-from model_server import telemetry, workers
 from model_server.errors import ConfigError, ModelServerError
 
 if TYPE_CHECKING:
@@ -47,9 +47,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(settings: Settings, arguments: Sequence[str]) -> int:
     if settings.workers > 1 and not workers.is_worker():
         return workers.supervise(arguments, settings)
+    garbage.pause()
     from model_server.edge.server import BundleServer  # a second of imports: after the settings are known to be good
 
-    BundleServer(settings, telemetry.Metrics()).start()
+    BundleServer(settings, telemetry.Metrics(), when_loaded=garbage.settle).start()
     return _exit(0)
 
 

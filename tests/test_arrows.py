@@ -31,7 +31,7 @@ LAYERS = """
     feature
     columns
     frame
-    checks cpu
+    checks cpu garbage
     errors
 """
 RANK = {name: rank for rank, line in enumerate(LAYERS.split("\n")) for name in line.split()}

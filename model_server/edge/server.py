@@ -55,14 +55,16 @@ class StartupFailed(ModelServerError):
 class BundleServer(ModelServer):
     """KServe's server, with a repository of one bundle."""
 
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics, when_loaded: Callable[[], None] = lambda: None) -> None:
         """Build everything, without opening a port.
 
         Args:
             settings: The process's settings.
             metrics: The process's metrics.
+            when_loaded: Called once, after the first attempt to load, whether it succeeded or not.
         """
         self.settings = settings
+        self._when_loaded = when_loaded
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="load")
         # OpenMP counts by thread, so each thread that predicts is limited, not the process.
         share = max(1, cpu_limit() // settings.predict_threads)
@@ -177,6 +179,8 @@ class BundleServer(ModelServer):
         else:
             ready_ms = round(watch.elapsed_s * 1000, 1)
             logger.info("ready", extra={"fields": {"model_name": served.name, "ready_ms": ready_ms}})
+        finally:
+            self._when_loaded()
 
     def _fail(self, text: str) -> None:
         self.repository.failure = self.repository.failure or BundleError(text)
