@@ -75,6 +75,20 @@ def test_json_is_read_whatever_the_content_type(target: Target, facts: Facts, co
     assert response.status_code == 200, response.text
 
 
+def test_a_cloud_event_is_answered_as_the_plain_request_it_carries(target: Target, facts: Facts) -> None:
+    """Attributes in headers change nothing; an envelope around the data is refused by the name of its first key."""
+    request = v1(facts.name, facts.take(1))
+    attributes = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "test", "ce-type": "test"}
+    carried = target.send(Request(request.path, request.content, {"content-type": "application/json", **attributes}))
+    assert carried.status_code == 200, carried.text
+    assert carried.json() == target.send(request).json()
+    envelope = {"specversion": "1.0", "id": "1", "source": "test", "type": "test", "data": orjson.loads(request.content)}
+    headers = {"content-type": "application/cloudevents+json"}
+    refused = target.send(Request(request.path, orjson.dumps(envelope), headers))
+    assert_error(refused, 400, "malformed-request")
+    assert "'specversion'" in refused.json()["error"]
+
+
 def test_reasons_are_given_when_asked(target: Target, facts: Facts) -> None:
     """The parameter ``reasons`` adds the strongest contributions of each row."""
     response = target.send(v1(facts.name, facts.take(2), parameters={"reasons": 2}))
