@@ -13,6 +13,7 @@ CONFIGS = $(sort $(wildcard training/configs/*.yaml))
 CODE = model_server training tests tools
 MODELS = $(subst _,-,$(notdir $(basename $(CONFIGS))))
 RUN = $(VENV)/bin/python
+PYTEST = $(RUN) -m pytest -n $(JOBS) --dist loadfile --durations=15
 SERVE = exec $(RUN) -m model_server --model_name $(MODEL) --model_dir $(REGISTRY) \
 	--http_port $(HTTP_PORT) --grpc_port $(GRPC_PORT)
 VERSION_OF_CODE = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' model_server/__init__.py)
@@ -75,8 +76,10 @@ inspect: setup ## Show what is in the bundle of MODEL that is in production; VER
 ##@ Checks
 
 .PHONY: test
-test: setup check tools ## All that CI runs: check, then every test with coverage, those of the chart among them
-	@$(RUN) -m pytest -n $(JOBS) --dist loadfile --cov --cov-report=term --durations=15
+# Black-box suites run apart: they reach few lines that the others do not, and tracing lines would double their time.
+test: setup check tools ## All that CI runs: check, then every test, those of the chart among them; coverage of all but black-box ones
+	@$(PYTEST) -m 'not conformance and not fuzz' --cov --cov-report=term
+	@$(PYTEST) -m 'conformance or fuzz'
 
 .PHONY: check
 check: format-check lint typecheck arrows ## Format, lint, types and import arrows, in under two minutes

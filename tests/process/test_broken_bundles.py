@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tests.conformance.target import Process
 
-BOUND_S = 30.0
+BOUND_S = 60.0
 
 
 DAMAGE: dict[Callable[[Path], None], list[str]] = {

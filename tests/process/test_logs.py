@@ -82,7 +82,7 @@ def heard(registry: Path, folder: Path) -> Heard:
         target.client.post("/admin/reload", headers={"x-admin-token": ADMIN_TOKEN})
         metrics = target.client.get("/metrics").text
         process.terminate()
-        assert process.wait(timeout_s=15) == 0
+        assert process.wait(timeout_s=60) == 0
         return Heard(process.log(), process.said(), process.stderr.read_bytes(), metrics, statuses)
 
 
@@ -142,5 +142,5 @@ def test_two_workers_share_the_ports(registry: Path, folder: Path) -> None:
         assert "predictions" in answers[0]
         target.stub.ModelInfer(grpc_raw(facts.name, facts.tensors(facts.take(1))), timeout=30)
         process.terminate()
-        assert process.wait(timeout_s=20) == 0
+        assert process.wait(timeout_s=60) == 0
         assert process.stderr.read_bytes() == b""

@@ -71,7 +71,7 @@ def test_without_require_model_the_process_stays_up(folder: Path, tmp_path: Path
         assert len(reasons) == 1
         assert "python -m training run" in reasons[0]
         process.terminate()
-        assert process.wait(timeout_s=15) == 0
+        assert process.wait(timeout_s=60) == 0
 
 
 def test_the_time_from_start_to_ready_is_measured(
