@@ -29,7 +29,7 @@ def encoder(step: Any, given: Given) -> Step:
     Raises:
         Unforeseen: Its tables are no fit for this.
     """
-    learnt = [_asked(step, place, given) for place in range(len(step.categories_))]
+    learnt = _learnt(step, given)
     width = sum(column.rows.shape[1] for column in learnt)
 
     def encoded(inputs: Inputs) -> Inputs:
@@ -59,12 +59,22 @@ class _Places(dict[Any, int]):
 class _Column:
     """The table of one column."""
 
-    def __init__(self, values: Sequence[Any], rows: Array, unknown: int | None) -> None:
-        """Fill the table: what the encoder makes of each value, float64 [R, width], and the row of any other value."""
+    def __init__(self, values: Sequence[Any], rows: Array) -> None:
+        """Fill the table: what the encoder makes of each value, float64 [R, width]."""
         self.rows = rows
         self._places = _Places({value: row for row, value in enumerate(values) if value == value})  # noqa: PLR0124
         self._places.nan = next((row for row, value in enumerate(values) if value != value), None)  # noqa: PLR0124
-        self._places.unknown = unknown
+
+    def add(self, value: Any, row: Array, *, stands_for_all: bool) -> None:
+        """Add a value that is no category, float64 [1, width]; it may stand for all unknown ones."""
+        place = len(self.rows)
+        self.rows = np.concatenate([self.rows, row])
+        if stands_for_all:
+            self._places.unknown = place
+        elif value is None:
+            self._places[None] = place
+        else:
+            self._places.nan = place
 
     def encode(self, values: Array) -> Array:
         """Look up N values; float64 [N, width]."""
@@ -72,36 +82,44 @@ class _Column:
         return self.rows.take(places, axis=0)
 
 
-def _asked(step: Any, place: int, given: Given) -> _Column:
-    """Ask the encoder for every value of one column, beside any category in the others."""
-    known = step.categories_[place].tolist()
-    span = _span(step, place)
-    rows = _encoded(step, place, known, given)[:, span]
-    values, unknown = list(known), None
-    for value, stands_for_all in _others(known, step.categories_[place], is_text=given.texts[place]):
-        try:
-            row = _encoded(step, place, [value], given)[:, span]
-        except (ValueError, TypeError, Warning):
-            continue
-        rows = np.concatenate([rows, row])
-        values.append(value)
-        unknown = len(values) - 1 if stands_for_all else unknown
-    return _Column(values, rows, unknown)
+def _learnt(step: Any, given: Given) -> list[_Column]:
+    """Ask the encoder for all categories at once, then for what is none of them."""
+    known = [categories.tolist() for categories in step.categories_]
+    spans, most = _spans(step), max(map(len, known))
+    answer = _encoded(step, [[values[row % len(values)] for row in range(most)] for values in known], given)
+    columns = [_Column(values, answer[: len(values), span]) for values, span in zip(known, spans, strict=True)]
+    # An encoder told to refuse what is unknown also refuses a missing value that is no category.
+    if getattr(step, "handle_unknown", "ignore") != "error":
+        for place, span in enumerate(spans):
+            for value, stands_for_all in _others(known[place], step.categories_[place], is_text=given.texts[place]):
+                row = _asked(step, place, value, given)
+                if row is not None:
+                    columns[place].add(value, row[:, span], stands_for_all=stands_for_all)
+    return columns
 
 
-def _span(step: Any, place: int) -> slice:
+def _asked(step: Any, place: int, value: Any, given: Given) -> Array | None:
+    """Ask for one value of one column, beside any categories in the others; None when it is refused or warned of."""
+    values = [[value if index == place else some[0]] for index, some in enumerate(step.categories_)]
+    try:
+        return _encoded(step, values, given)
+    except (ValueError, TypeError, Warning):
+        return None
+
+
+def _spans(step: Any) -> list[slice]:
     widths = getattr(step, "_n_features_outs", None)
     if widths is None:  # an ordinal code is one column, a target encoder gives one a class of several
         several = getattr(step, "target_type_", "") == "multiclass"
         widths = [len(step.classes_) if several else 1] * len(step.categories_)
-    start = int(sum(widths[:place]))
-    return slice(start, start + int(widths[place]))
+    ends = np.cumsum(widths).tolist()
+    return [slice(end - int(width), end) for end, width in zip(ends, widths, strict=True)]
 
 
-def _encoded(step: Any, place: int, values: Sequence[Any], given: Given) -> Array:
+def _encoded(step: Any, values: Sequence[Sequence[Any]], given: Given) -> Array:
     columns = [
-        np.array(values if index == place else [categories[0]] * len(values), dtype=_dtype(categories, given, index))
-        for index, categories in enumerate(step.categories_)
+        np.array(list(some), dtype=_dtype(categories, given, index))
+        for index, (some, categories) in enumerate(zip(values, step.categories_, strict=True))
     ]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
