@@ -46,6 +46,7 @@ def calibrated(estimator: Any, given: Given, compile_model: Compile) -> Kernel:
         splits=tuple(some for kernel in kernels for some in kernel.splits),
         blas=tuple(dict.fromkeys(name for kernel in kernels for name in kernel.blas)),
         left=tuple(dict.fromkeys(name for kernel in kernels for name in kernel.left)),
+        neighbours_matter=any(kernel.neighbours_matter for kernel in kernels),
     )
 
 

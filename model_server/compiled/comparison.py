@@ -12,9 +12,13 @@ if TYPE_CHECKING:
 
     from model_server.compiled.inputs import Array
     from model_server.compiled.probes import Kind, Probes
+    from model_server.compiled.program import Compiled
     from model_server.contract import Output
     from model_server.frame import Frame
     from model_server.predictor import Model, Predictor
+
+#: Rows of a kind that the pipeline itself is asked one at a time; each costs milliseconds.
+MOST_ASKED_ALONE = 16
 
 
 @dataclass(slots=True)
@@ -52,29 +56,34 @@ class Comparison:
         self.kinds |= {kind} if difference else set()
 
 
-def compare(predictor: Predictor, compiled: Model, rows: Probes, singles: int) -> Comparison:
+def compare(predictor: Predictor, compiled: Compiled, rows: Probes, singles: int) -> Comparison:
     """Ask a predictor's pipeline and the compiled one.
 
     Args:
         predictor: Asks the pipeline itself.
         compiled: What may take its place.
         rows: The rows to ask.
-        singles: How many rows of each kind are also asked one at a time.
+        singles: How many rows of each kind are also asked one at a time, because few rows take another way through the
+            kernels.
 
     Returns:
         What was seen.
     """
-    found = Comparison()
+    found, fitted = Comparison(), predictor.fitted
     for kind, frame in rows.frames.items():
         for name in _asked(predictor.contract.output):
-            for expected, some in _answered(predictor.fitted, name, frame):
+            for expected, some in _answered(fitted, name, frame):
                 found.note(kind, expected, _answer(compiled, name, some))
-                for place in np.unique(np.linspace(0, some.n_rows - 1, min(singles, some.n_rows)).round().astype(int)):
-                    row = slice(place, place + 1)
-                    found.note(
-                        kind, None if expected is None else expected[row], _answer(compiled, name, some.take(row))
-                    )
+                asks = compiled.kernel.neighbours_matter  # else a row's part of the answer is its answer
+                for row in _singles(some, min(singles, MOST_ASKED_ALONE) if asks else singles):
+                    alone, part = some.take(row), None if expected is None else expected[row]
+                    found.note(kind, _answer(fitted, name, alone) if asks else part, _answer(compiled, name, alone))
     return found
+
+
+def _singles(frame: Frame, most: int) -> Iterator[slice]:
+    for place in np.unique(np.linspace(0, frame.n_rows - 1, min(most, frame.n_rows)).round().astype(int)).tolist():
+        yield slice(place, place + 1)
 
 
 def _asked(output: Output) -> list[str]:

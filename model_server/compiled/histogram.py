@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,10 @@ from model_server.compiled.trees import boosted_classes
 
 if TYPE_CHECKING:
     from model_server.compiled.inputs import Step
+
+#: From so many numbers on numpy adds in pairs where they lie side by side. The log-odds of a class lie side by side, so
+#: those of a row do only when there is but one row: its probabilities then differ in the last bit.
+PAIRED = 8
 
 
 def histogram(estimator: Any, given: Given) -> Kernel:
@@ -32,7 +37,8 @@ def histogram(estimator: Any, given: Given) -> Kernel:
     if hasattr(estimator, "classes_"):
         if estimator.loss != "log_loss":
             raise Unforeseen(f"probabilities of loss={estimator.loss!r}")
-        return boosted_classes(raw, np.asarray(estimator.classes_), splits, zero_is_second=False)
+        kernel = boosted_classes(raw, np.asarray(estimator.classes_), splits, zero_is_second=False)
+        return replace(kernel, neighbours_matter=len(estimator.classes_) >= PAIRED)
     inverse = estimator._loss.link.inverse  # noqa: SLF001 - a loss may answer on another scale than it is fitted on
     return Kernel(lambda inputs: inverse(raw(inputs).ravel()), splits=splits)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,6 +46,8 @@ class Kernel:
         splits: Where its answers jump.
         blas: Names of the estimators whose sums go through BLAS: their last bit depends on how many rows there are.
         left: Names of what is left to scikit-learn itself.
+        neighbours_matter: Whether scikit-learn's own last bit may depend on how many rows are asked at once, even
+            without BLAS.
     """
 
     predict: Ask
@@ -53,7 +55,8 @@ class Kernel:
     decision_function: Ask | None = None
     splits: tuple[Splits, ...] = ()
     blas: tuple[str, ...] = ()
-    left: tuple[str, ...] = field(default=())
+    left: tuple[str, ...] = ()
+    neighbours_matter: bool = False
 
     def after(self, before: Step, left: tuple[str, ...] = ()) -> Kernel:
         """Put steps before the estimator."""
@@ -69,6 +72,7 @@ class Kernel:
             splits=tuple(replace(some, before=_chained(before, some.before)) for some in self.splits),
             blas=self.blas,
             left=(*left, *self.left),
+            neighbours_matter=self.neighbours_matter or bool(left),
         )
 
 

@@ -40,8 +40,6 @@ def compile_model(estimator: Any, given: Given) -> Kernel:
         kind = type(estimator).__name__
         if kind == "Pipeline":
             return _pipeline(estimator, given)
-        if kind == "CalibratedClassifierCV":
-            return calibrated(estimator, given, compile_model)
         if kind in _MAKERS:
             try:
                 return _MAKERS[kind](estimator, given)
@@ -72,10 +70,15 @@ def _as_it_is(estimator: Any, given: Given) -> Kernel:
     def predict(inputs: Inputs) -> Array:
         return np.asarray(estimator.predict(laid_out(inputs)))
 
-    return Kernel(predict, asked("predict_proba"), asked("decision_function"), left=(kind,))
+    return Kernel(predict, asked("predict_proba"), asked("decision_function"), left=(kind,), neighbours_matter=True)
+
+
+def _calibrated(estimator: Any, given: Given) -> Kernel:
+    return calibrated(estimator, given, compile_model)
 
 
 _MAKERS: dict[str, Maker] = {
+    "CalibratedClassifierCV": _calibrated,
     **dict.fromkeys((*linear.LOGISTIC, *linear.SCORED), linear.classifier),
     **dict.fromkeys(linear.REGRESSIONS, linear.regression),
     **dict.fromkeys(("GradientBoostingClassifier", "GradientBoostingRegressor"), trees.boosted),
