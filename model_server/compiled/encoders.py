@@ -130,7 +130,7 @@ def _encoded(step: Any, values: Sequence[Sequence[Any]], given: Given) -> Array:
 
 
 def _dtype(categories: Array, given: Given, place: int) -> Any:
-    if given.texts[place]:
+    if given.texts[place] or categories.dtype.kind == "O":  # numbers among objects, where tables of both are joined
         return object
     return np.float64 if categories.dtype.kind not in "ib" else categories.dtype
 

@@ -32,6 +32,11 @@ class Preprocessing:
         self._steps = Steps(steps, Given(inputs_of(frame), named=named))
         self._steps.given.require_numbers()
 
+    @property
+    def left(self) -> list[str]:
+        """Names of the steps that are left to scikit-learn."""
+        return self._steps.left
+
     def columns(self, frame: Frame) -> Array:
         """Compute what the estimator is given.
 
