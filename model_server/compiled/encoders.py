@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from model_server.compiled.inputs import Given, Step
 
 #: A text that is a category of nobody's; should it be one, unknown texts are left to the encoder.
-UNKNOWN_TEXT = "\x00unknown\x00"
+UNKNOWN_TEXT = "\x00no category"
 
 
 def encoder(step: Any, given: Given) -> Step:

@@ -17,16 +17,17 @@ if TYPE_CHECKING:
 class Substitution:
     """M copies of rows, each with one place to put a value in."""
 
-    def __init__(self, base: Frame, features: Sequence[int] | Array) -> None:
+    def __init__(self, base: Frame, features: Sequence[int] | Array, turns: Array | None = None) -> None:
         """Copy rows.
 
         Args:
             base: Real rows; copies take them in turn.
             features: Shape [M], the feature that each copy replaces.
+            turns: Shape [M], whose turn it is; left out: one after the other.
         """
         self.features = np.asarray(features, dtype=np.int64)
-        rows = (np.arange(len(self.features)) % base.n_rows).tolist()
-        self._taken = base.take(rows)
+        turns = np.arange(len(self.features)) if turns is None else turns
+        self._taken = base.take((turns % base.n_rows).tolist())
         self._matrix = None if base.matrix is None else np.array(self._taken.matrix)
         self._columns = {name: column.copy() for name, column in self._taken.columns.items()}
         self._places = [np.flatnonzero(self.features == index) for index in range(len(base.names))]

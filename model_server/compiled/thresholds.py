@@ -115,7 +115,7 @@ def _bisected(splits: Splits, contract: Contract, base: Frame, pairs: Array, fea
         low, high = np.where(same, middle, low), np.where(same, high, middle)
     if not crossed.any():
         return None
-    both = Substitution(base, np.repeat(feature[crossed], 2))
+    both = Substitution(base, np.repeat(feature[crossed], 2), np.repeat(each[crossed], 2))
     beside = np.column_stack([low[crossed], high[crossed]]).ravel()
     return both.put(_numbers(beside, np.repeat(whole[crossed], 2)))
 

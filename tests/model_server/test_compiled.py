@@ -278,7 +278,7 @@ def test_truth_values_are_encoded_as_categories() -> None:
         assert compiled_alike(step.fit(fitted_on.as_dataframe()), SOME, fitted_on)
 
 
-class Named(TransformerMixin, BaseEstimator):
+class Named(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
     """Somebody's own step, which picks columns by name and does not say so."""
 
     def fit(self, X: Any, y: Any = None) -> Named:  # noqa: ARG002 - scikit-learn's interface

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import ensemble, linear_model, svm, tree
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
 from sklearn.neighbors import KNeighborsClassifier
@@ -128,7 +128,7 @@ def fitted(kind: str, name: str, n_classes: int = 0) -> tuple[Fitted, Compiled]:
     estimator = {"tree": TREES, "linear": LINEAR, "scored": SCORED, "tree value": TREE_REGRESSIONS}.get(
         kind, REGRESSIONS
     )
-    pipeline = make_pipeline(StandardScaler(), estimator[name])
+    pipeline = make_pipeline(StandardScaler(), clone(estimator[name]))
     return compiled(pipeline.fit(X, LABELS[n_classes] if n_classes else VALUES), MANY)
 
 
@@ -347,7 +347,7 @@ def test_mixed_tables_give_the_same_bits(estimator: Any) -> None:
             models[1].predict_proba(OTHER_ROWS)
 
 
-class Quiet(ClassifierMixin, BaseEstimator):
+class Quiet(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
     """Somebody's own classifier, which does not say what it was fitted on."""
 
     def fit(self, X: Any, y: Any) -> Quiet:  # noqa: ARG002 - scikit-learn's interface
