@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from model_server.columns import EXACT_INT, LARGEST_FLOAT
+from model_server.admission import Admission
 from model_server.errors import ContractError, Violation
 from model_server.feature import Feature
-from model_server.frame import Frame, Matrix
+from model_server.frame import Frame
 from model_server.output import Label, Output, Tier
 
 if TYPE_CHECKING:
@@ -56,6 +56,10 @@ class Contract(BaseModel):
         return all(feature.dtype != "string" for feature in self.features)
 
     @cached_property
+    def _admission(self) -> Admission:
+        return Admission(self.features)
+
+    @cached_property
     def _name_set(self) -> frozenset[str]:
         return frozenset(self.names)
 
@@ -73,28 +77,19 @@ class Contract(BaseModel):
         """
         if not rows:
             raise ContractError([Violation("must have at least one row")])
-        listed = [self._values(row) for row in rows]
+        admitted = self._admission.rows(rows)
+        if admitted is not None:
+            return admitted
+        listed: list[Any] = [self._values(row) for row in rows]
         width = len(self.names)
         if all(type(row) is list and len(row) == width for row in listed):
-            return self._from_lists(listed)
+            return self.frame_from_columns(dict(zip(self.names, map(list, zip(*listed, strict=True)), strict=True)))
         raise ContractError([flaw for index, row in enumerate(rows) for flaw in self._row_flaws(row, index)])
 
     def _values(self, row: object) -> object:
         if type(row) is dict and row.keys() == self._name_set:
             return list(map(row.__getitem__, self.names))
         return row
-
-    def _from_lists(self, rows: list[Any]) -> Frame:
-        if self._numbers_only and all(_NUMBERS.issuperset(map(type, row)) for row in rows):
-            try:
-                return self.frame_from_matrix(np.array(rows, dtype=np.float64), nan_is_missing=False)
-            except OverflowError:
-                pass  # an integer beyond float64: the columns below name its place
-        return self.frame_from_columns(dict(zip(self.names, map(list, zip(*rows, strict=True)), strict=True)))
-
-    @cached_property
-    def _numbers_only(self) -> bool:
-        return all(feature.dtype in ("float", "int") for feature in self.features)
 
     def _row_flaws(self, row: object, index: int) -> list[Violation]:
         if isinstance(row, Mapping):
@@ -153,15 +148,14 @@ class Contract(BaseModel):
                 [Violation(self.features[column].rule, self.names[column], int(row)) for row, column in places]
             )
 
-    def frame_from_matrix(self, matrix: np.ndarray[Any, Any], *, nan_is_missing: bool = True) -> Frame:
+    def frame_from_matrix(self, matrix: np.ndarray[Any, Any]) -> Frame:
         """Check a matrix of numbers; only a contract without string features has that form.
 
         Args:
-            matrix: Any numeric dtype, shape [N, F], columns in contract order.
-            nan_is_missing: Whether NaN stands for a missing value (binary data) or is refused (JSON cannot hold it).
+            matrix: Any numeric dtype, shape [N, F], columns in contract order, NaN = missing.
 
         Returns:
-            The checked frame.
+            The checked frame; it holds a float64 matrix itself.
 
         Raises:
             ContractError: The shape is wrong or some value breaks its rule.
@@ -170,38 +164,12 @@ class Contract(BaseModel):
             raise ContractError([Violation(self._shape_rule())])
         if not len(matrix):
             raise ContractError([Violation("must have at least one row")])
-        if matrix.dtype != np.float64 or not self._numbers_only:
-            return self.frame_from_columns(dict(zip(self.names, matrix.T, strict=True)))
-        bad, outside = self._matrix_flaws(matrix, nan_is_missing=nan_is_missing)
-        self._refuse(bad)
-        return Frame(self.names, self._dtypes, len(matrix), matrix=matrix, warned=self._warned(outside))
+        admitted = None
+        if matrix.dtype.kind == "f":
+            admitted = self._admission.matrix(matrix.astype(np.float64, copy=False))
+        return admitted or self.frame_from_columns(dict(zip(self.names, matrix.T, strict=True)))
 
     def _shape_rule(self) -> str:
         if self.is_numeric:
             return f"must have shape [-1, {len(self.names)}]"
         return "this model has string features: send one tensor a column, named as in its metadata"
-
-    def _matrix_flaws(self, matrix: Matrix, *, nan_is_missing: bool) -> tuple[Any, Any]:
-        low, high, integral, nullable, rejects = self._limits
-        missing = np.isnan(matrix)
-        bad = (np.abs(matrix) > LARGEST_FLOAT) | (missing & ~(nullable & nan_is_missing))
-        outside = (matrix < low) | (matrix > high)
-        if integral.any():
-            bad |= integral & ~missing & ((matrix != np.floor(matrix)) | (np.abs(matrix) > EXACT_INT))
-        return bad | (outside & rejects), outside & ~rejects
-
-    @cached_property
-    def _limits(self) -> tuple[Any, ...]:
-        bounds = np.array([feature.bounds for feature in self.features], dtype=np.float64)
-        integral = np.array([feature.dtype == "int" for feature in self.features])
-        nullable = np.array([feature.nullable for feature in self.features])
-        rejects = np.array([feature.out_of_bounds == "reject" for feature in self.features])
-        return bounds[:, 0], bounds[:, 1], integral, nullable, rejects
-
-    def _warned(self, outside: np.ndarray[Any, Any]) -> dict[str, int]:
-        if not outside.any():
-            return {}
-        return {name: int(count) for name, count in zip(self.names, outside.sum(axis=0), strict=True) if count}
-
-
-_NUMBERS = frozenset({float, int})

@@ -30,6 +30,7 @@ Scalar = StrictBool | StrictInt | StrictFloat | StrictStr
 Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f]+$")]
 ColumnValues = Sequence[object] | np.ndarray[Any, Any]
 
+_TEXTS: dict[bool, frozenset[type]] = {False: frozenset({str}), True: frozenset({str, type(None)})}
 _NOUN = {"float": "a finite number", "int": "an integer", "bool": "true or false", "string": "a string"}
 # What limits a number that has no bounds of its own on both sides.
 _LARGEST = {"float": f"at most {LARGEST_FLOAT:g}", "int": "below 2**53"}
@@ -102,6 +103,16 @@ class Feature(BaseModel):
     @cached_property
     def _admitted(self) -> frozenset[object]:
         return frozenset([*(self.categories or ()), *([None] if self.nullable else [])])
+
+    def admits_texts(self, values: Sequence[Any]) -> bool:
+        """Say whether a string feature admits all of N JSON values.
+
+        Raises:
+            TypeError: Some value is an object or a list, which it does not admit either.
+        """
+        if self.categories is not None:
+            return self._admitted.issuperset(values)
+        return _TEXTS[self.nullable].issuperset(map(type, values))
 
     def _bounds_text(self) -> str:
         low, high = self.minimum, self.maximum

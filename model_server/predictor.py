@@ -6,8 +6,9 @@ only a bundle whose manifest says ``predict`` asks the estimator for labels.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -43,14 +44,62 @@ class Prediction:
         raise BugError("a prediction has labels or values")
 
 
+class Model(Protocol):
+    """What answers frames: the fitted pipeline itself (``Fitted``), or compiled kernels in its place.
+
+    Attributes:
+        name: ``scikit-learn`` or ``compiled``, for the log.
+    """
+
+    name: str
+
+    def predict(self, frame: Frame) -> Array:
+        """Give labels or values, shape [N] or [N, 1]."""
+        ...
+
+    def predict_proba(self, frame: Frame) -> Array:
+        """Give probabilities, float64 [N, K] in the order of the contract's classes."""
+        ...
+
+
+class Fitted:
+    """The pipeline as it was fitted."""
+
+    name = "scikit-learn"
+
+    def __init__(self, pipeline: Any, *, is_numeric: bool) -> None:
+        """Bind a pipeline.
+
+        Args:
+            pipeline: Fitted.
+            is_numeric: Whether frames are one matrix.
+        """
+        self.pipeline = pipeline
+        #: Whether it takes a pandas table with named columns.
+        self.by_name = getattr(pipeline, "feature_names_in_", None) is not None or not is_numeric
+
+    def inputs(self, frame: Frame) -> Any:
+        """Lay a frame out as the pipeline was fitted: a pandas table for named columns, else float64 [N, F]."""
+        return frame.as_dataframe() if self.by_name else frame.as_matrix()
+
+    def predict(self, frame: Frame) -> Array:
+        """See ``Model``."""
+        return np.asarray(self.pipeline.predict(self.inputs(frame)))
+
+    def predict_proba(self, frame: Frame) -> Array:
+        """See ``Model``."""
+        return np.asarray(self.pipeline.predict_proba(self.inputs(frame)), dtype=np.float64)
+
+
 class Predictor:
     """The one way to ask a bundle's pipeline."""
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, model: Model | None = None) -> None:
         """Bind a bundle and check that the pipeline fits its contract.
 
         Args:
             bundle: The opened bundle.
+            model: What answers in the pipeline's place; None for the pipeline itself.
 
         Raises:
             BundleIncompatible: Feature names, their order, their number or the classes differ from the contract.
@@ -60,13 +109,14 @@ class Predictor:
         self.pipeline = bundle.pipeline
         _check_fits(self.pipeline, self.contract)
         _use_one_job(self.pipeline)
-        self._by_name = getattr(self.pipeline, "feature_names_in_", None) is not None or not self.contract.is_numeric
+        self.fitted = Fitted(self.pipeline, is_numeric=self.contract.is_numeric)
+        self.model: Model = self.fitted if model is None else model
         self._output: Output = self.contract.output
         self._classes = _label_array(self._output)
 
     def inputs(self, frame: Frame) -> Any:
         """Lay a frame out as the pipeline was fitted: a pandas table for named columns, else float64 [N, F]."""
-        return frame.as_dataframe() if self._by_name else frame.as_matrix()
+        return self.fitted.inputs(frame)
 
     def predict(self, frame: Frame) -> Prediction:
         """Answer for a checked frame.
@@ -80,22 +130,21 @@ class Predictor:
         Raises:
             BugError: The pipeline answered another number of rows, or something that is not finite.
         """
-        inputs = self.inputs(frame)
         if self._output.task == "regression":
-            values = np.asarray(self.pipeline.predict(inputs), dtype=np.float64).ravel()  # some answer a column
+            values = np.asarray(self.model.predict(frame), dtype=np.float64).ravel()  # some answer a column
             return _checked(Prediction(values=values), frame.n_rows)
-        probabilities = None
-        if self._output.probabilities:
-            probabilities = np.asarray(self.pipeline.predict_proba(inputs), dtype=np.float64)
-        return _checked(Prediction(self._labels(inputs, probabilities), probabilities), frame.n_rows)
+        probabilities = self.model.predict_proba(frame) if self._output.probabilities else None
+        return _checked(Prediction(self._labels(frame, probabilities), probabilities), frame.n_rows)
 
-    def _labels(self, inputs: Any, probabilities: Array | None) -> Array:
+    def _labels(self, frame: Frame, probabilities: Array | None) -> Array:
         if probabilities is None or self._output.decision == "predict":
-            return np.asarray(self.pipeline.predict(inputs)).astype(self._classes.dtype, copy=False)
-        chosen = probabilities.argmax(axis=1)
+            return self.model.predict(frame).astype(self._classes.dtype, copy=False)
         if self._output.decision == "threshold":
             positive = self._output.positive_index
-            chosen = np.where(probabilities[:, positive] >= self._output.threshold, positive, 1 - positive)
+            reached = probabilities[:, positive] >= self._output.threshold
+            chosen = reached.view(np.int8) if positive == 1 else 1 - reached.view(np.int8)
+        else:
+            chosen = probabilities.argmax(axis=1)
         labels: Array = self._classes.take(chosen)
         return labels
 
@@ -150,7 +199,8 @@ def _checked(prediction: Prediction, n_rows: int) -> Prediction:
     if len(prediction) != n_rows:
         raise BugError(f"the pipeline answered {len(prediction)} rows for {n_rows}")
     for numbers in (prediction.probabilities, prediction.values):
-        if numbers is not None and not np.isfinite(numbers).all():
+        # A sum is cheaper to look at; one that overflows proves nothing.
+        if numbers is not None and not math.isfinite(numbers.sum()) and not np.isfinite(numbers).all():
             raise BugError("the pipeline answered a number that is not finite")
     return prediction
 

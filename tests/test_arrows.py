@@ -27,6 +27,7 @@ LAYERS = """
     bundle
     manifest
     contract
+    admission
     output
     feature
     columns

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from model_server import bundle
+from model_server import bundle, compiled
 from model_server.checks import Check, Status
 from model_server.drift import Reference
 from model_server.errors import BundleExists, BundleIncompatible, describe
@@ -22,7 +22,7 @@ from training.errors import BadArtifact
 from training.evaluate import plain_params
 from training.gates import verdict
 from training.golden import golden
-from training.publish import Draft, dump, write
+from training.publish import Draft, dump, parity, write
 from training.report import Figures, GateCheck, GateRecord
 from training.scores import Answers, rounded, score
 
@@ -84,10 +84,7 @@ def adopt(files: Artifacts, identity: Identity, registry: Registry, origin: Prov
             return existing, True
         free = registry.next_version(identity.name, identity.version)
         raise BundleExists(f"{identity.name} {identity.version} exists and is another model: use --version {free}")
-    try:
-        verified = write(directory, made, {})
-    except BundleIncompatible as error:
-        raise BadArtifact(str(error)) from error
+    verified = write(directory, made, {})
     registry.offer(identity.name, identity.version)
     return verified, False
 
@@ -112,13 +109,19 @@ def draft(adopted: Adopted, sample: str, identity: Identity, origin: Provenance)
         intended_use="",
         limits="The model was fitted elsewhere. The figures are of the sample, which it may have been fitted on.",
     )
+    chosen, pipeline = golden(adopted.frame, adopted.prediction, N_GOLDEN), dump(adopted.pipeline)
+    try:
+        record = parity(manifest, pipeline, chosen, adopted.frame)
+    except BundleIncompatible as error:
+        raise BadArtifact(str(error)) from error
     documents = {
-        bundle.GOLDEN: golden(adopted.frame, adopted.prediction, N_GOLDEN),
+        bundle.GOLDEN: chosen,
         "metrics.json": figures,
         "reference.json": Reference.build(adopted.contract, adopted.frame, adopted.prediction),
     }
     files = {name: canonical_json(document.model_dump(mode="json")) for name, document in documents.items()}
-    return Draft(manifest, files | {bundle.PIPELINE: dump(adopted.pipeline), "card.md": words.encode()})
+    files |= {bundle.PIPELINE: pipeline, "card.md": words.encode()}
+    return Draft(manifest, files | {compiled.PARITY: record})
 
 
 def _manifest(adopted: Adopted, sample: str, identity: Identity, origin: Provenance) -> Manifest:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from model_server.bundle import read_run
+from model_server.compiled import PARITY, Parity
 from model_server.errors import ModelServerError
 from training.card import describe_feature
 from training.report import Figures
@@ -61,6 +62,7 @@ def inspection(verified: Verified) -> str:
         "Figures": _figures(figures),
         "Gates": columns([[check.status, check.name, check.observed, check.limit] for check in figures.gates.checks]),
         "Lineage": _lineage(verified),
+        "Predictor": _predictor(verified),
         "Serving": columns([pair for pair in sorted(manifest.serving.model_dump().items()) if pair[1]]),
         "Files": columns([[name, record.size, record.sha256[:12]] for name, record in sorted(manifest.files.items())]),
         "Warnings": "\n".join(f"  {warning}" for warning in verified.warnings),
@@ -120,6 +122,23 @@ def _lineage(verified: Verified) -> str:
     ]
     made = read_run(verified.directory).get("finished_at")
     return columns(rows + ([["made at", str(made)]] if made else []))
+
+
+def _predictor(verified: Verified) -> str:
+    if PARITY not in verified.manifest.files:
+        return columns([["served by", "scikit-learn: the bundle was made before there was a parity record"]])
+    record = Parity.model_validate_json(verified.read(PARITY))
+    difference = "" if record.largest_difference is None else f"{record.largest_difference:g}"
+    rows: list[list[object]] = [
+        ["served by", "compiled kernels" if record.used else "scikit-learn"],
+        ["because", record.reason],
+        ["rows compared", ", ".join(f"{count} {kind}" for kind, count in sorted(record.rows.items()))],
+        ["splits compared", f"{record.splits_compared} of {record.splits}" if record.splits else ""],
+        ["largest difference", f"{difference}, at most {record.tolerance:g} is admitted" if difference else ""],
+        ["sums in BLAS", ", ".join(record.blas)],
+        ["left to scikit-learn", ", ".join(record.left)],
+    ]
+    return columns([row for row in rows if row[1]])
 
 
 def listing(registry: Registry) -> str:

@@ -175,5 +175,7 @@ def _identity(served: Served) -> dict[str, object]:
         "run_id": lineage.run_id,
         "git_commit": lineage.git_commit,
         "dataset_sha256": lineage.dataset.sha256,
+        "predictor": served.predictor.model.name,
+        "predictor_reason": served.why,
         "load_ms": round(served.load_s * 1000, 1),
     }

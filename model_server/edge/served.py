@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from model_server import bundle, sources
+from model_server import bundle, compiled, sources
 from model_server.checks import Status, worst
 from model_server.errors import BundleError, BundleIncompatible, GoldenMismatch, ModelServerError, NotSupported
 from model_server.predictor import Predictor
@@ -27,6 +27,7 @@ class Wanted:
         version: Version it must have, or None.
         digest: Digest it must have, or None.
         libraries: What to do when scikit-learn differs.
+        compiled: Whether compiled kernels may answer in the pipeline's place, where the bundle's record allows it.
     """
 
     uri: str
@@ -34,6 +35,7 @@ class Wanted:
     version: str | None = None
     digest: str | None = None
     libraries: bundle.LibraryPolicy = "refuse"
+    compiled: bool = True
 
 
 @dataclass(slots=True, eq=False)
@@ -45,12 +47,14 @@ class Served:
         predictor: Answers frames.
         digest: Digest of the bundle.
         load_s: Seconds from fetching to warm.
+        why: Why compiled kernels answer, or scikit-learn itself.
     """
 
     name: str
     predictor: Predictor
     digest: str
     load_s: float
+    why: str
     _explainer: Explainer | str | None = field(default=None, repr=False)
 
     @property
@@ -129,9 +133,10 @@ def _built(wanted: Wanted) -> Served:
             f"{directory} does not answer its golden rows as training recorded them ({failed}): "
             "serve it with the library versions of its manifest, or train it again"
         )
+    predictor, why = compiled.choose(predictor) if wanted.compiled else (predictor, "compiled kernels are switched off")
     # A model with tiers tells its reasons unasked, so its first request must not wait for the explainer.
     explainer = _explainer_of(predictor) if predictor.contract.output.tiers else None
-    return Served(wanted.name or verified.manifest.name, predictor, verified.digest, watch.elapsed_s, explainer)
+    return Served(wanted.name or verified.manifest.name, predictor, verified.digest, watch.elapsed_s, why, explainer)
 
 
 def _check_version(verified: bundle.Verified, version: str | None) -> None:

@@ -1,0 +1,24 @@
+"""Compiled: a fitted pipeline without scikit-learn's checks; gives the very same numbers, or gives way.
+
+scikit-learn's steps check and convert their input at every call, which for one row costs many times the model itself,
+though the contract has checked it already. Here the steps' arithmetic and the estimators' own compiled kernels start
+from the checked frame. They are used only where they were compared with the pipeline and gave the same answers, when
+the bundle was made and again when it is loaded; every value they were not made for is left to scikit-learn.
+"""
+
+from model_server.compiled.inputs import Unforeseen
+from model_server.compiled.parity import PARITY, Parity, choose, measure, recorded
+from model_server.compiled.preprocessing import Preprocessing, preprocessing
+from model_server.compiled.program import Compiled
+
+__all__ = [
+    "PARITY",
+    "Compiled",
+    "Parity",
+    "Preprocessing",
+    "Unforeseen",
+    "choose",
+    "measure",
+    "preprocessing",
+    "recorded",
+]

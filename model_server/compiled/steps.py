@@ -1,0 +1,278 @@
+"""Steps: scikit-learn's transformers in plain numpy, from checked rows on; knows no estimator.
+
+The arithmetic is scikit-learn's own, operation for operation, so that the last bit agrees. What is not known here is
+left to the fitted step itself, called with what scikit-learn would call it with.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from model_server.compiled.encoders import encoder
+from model_server.compiled.inputs import (
+    Array,
+    Given,
+    Inputs,
+    Step,
+    Unforeseen,
+    columns_of,
+    matrix_of,
+    plain,
+    row_count,
+    selected,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+class Steps:
+    """Transformers one after the other."""
+
+    def __init__(self, steps: Sequence[Any], given: Given) -> None:
+        """Compile fitted steps.
+
+        Args:
+            steps: Transformers in order; None and "passthrough" do nothing.
+            given: What the first one is given.
+
+        Raises:
+            Unforeseen: One of them cannot even be called apart from the others.
+        """
+        self._steps: list[Step] = []
+        self.left: list[str] = []
+        for step in steps:
+            given = self._add(step, given)
+        self.given = given
+
+    def __call__(self, inputs: Inputs) -> Inputs:
+        """Run the steps.
+
+        Raises:
+            Unforeseen: A value, such as a category that training never saw, is scikit-learn's to judge.
+        """
+        for step in self._steps:
+            inputs = step(inputs)
+        return inputs
+
+    def _add(self, step: Any, given: Given) -> Given:
+        if _does_nothing(step):
+            return given
+        compiled, left = compile_step(step, given)
+        self._steps.append(compiled)
+        self.left += left
+        return Given(compiled(given.sample), named=False)
+
+
+def compile_step(step: Any, given: Given) -> tuple[Step, list[str]]:
+    """Compile one fitted transformer.
+
+    Returns:
+        The step, and the names of the transformers in it that are left to scikit-learn.
+
+    Raises:
+        Unforeseen: Neither can it be compiled nor called apart from the others.
+    """
+    if getattr(step, "_sklearn_output_config", {}).get("transform", "default") not in (None, "default"):
+        raise Unforeseen(f"{type(step).__name__} gives out a table")
+    if type(step).__module__.startswith("sklearn."):
+        kind = type(step).__name__
+        if kind in _CONTAINERS:
+            return _CONTAINERS[kind](step, given)
+        if kind in _MAKERS:
+            try:
+                return _MAKERS[kind](step, given), []
+            except Unforeseen:
+                pass
+    return _as_it_is(step, given), [type(step).__name__]
+
+
+def _does_nothing(step: Any) -> bool:
+    if isinstance(step, str) or step is None:
+        return step in (None, "passthrough")
+    return type(step).__name__ == "FunctionTransformer" and step.func is None and not step.validate
+
+
+def _as_it_is(step: Any, given: Given) -> Step:
+    names = getattr(step, "feature_names_in_", None)
+    if not given.named:
+        if any(given.texts) or names is not None:
+            raise Unforeseen(f"{type(step).__name__} is not known here, and takes no plain numbers")
+        return lambda inputs: plain(step.transform(matrix_of(inputs)))
+    if names is None:
+        raise Unforeseen(f"{type(step).__name__} is not known here, and does not say which columns it takes")
+    return lambda inputs: plain(step.transform(table(names, inputs)))
+
+
+def table(names: Sequence[str], inputs: Inputs) -> Any:
+    """Give columns as the pandas table that scikit-learn would hand on."""
+    import pandas as pd  # heavy, and imported already where a pipeline takes tables
+
+    return pd.DataFrame(dict(zip(names, columns_of(inputs), strict=True)), copy=False)
+
+
+def _standard_scaler(step: Any, given: Given) -> Step:
+    return _scaler(step.mean_ if step.with_mean else None, step.scale_ if step.with_std else None, given)
+
+
+def _robust_scaler(step: Any, given: Given) -> Step:
+    return _scaler(step.center_ if step.with_centering else None, step.scale_ if step.with_scaling else None, given)
+
+
+def _scaler(center: Array | None, scale: Array | None, given: Given) -> Step:
+    given.require_numbers()
+
+    def scaled(inputs: Inputs) -> Inputs:
+        matrix = matrix_of(inputs)
+        if center is None:
+            return matrix if scale is None else matrix / scale
+        matrix = matrix - center
+        return matrix if scale is None else np.divide(matrix, scale, out=matrix)
+
+    return scaled
+
+
+def _max_abs_scaler(step: Any, given: Given) -> Step:
+    given.require_numbers()
+    scale, clip = step.scale_, step.clip
+
+    def scaled(inputs: Inputs) -> Inputs:
+        matrix: Array = matrix_of(inputs) / scale
+        return np.clip(matrix, -1.0, 1.0, out=matrix) if clip else matrix
+
+    return scaled
+
+
+def _min_max_scaler(step: Any, given: Given) -> Step:
+    given.require_numbers()
+    scale, least, clip = step.scale_, step.min_, step.feature_range if step.clip else None
+
+    def scaled(inputs: Inputs) -> Inputs:
+        matrix: Array = matrix_of(inputs) * scale
+        matrix += least
+        return matrix if clip is None else np.clip(matrix, *clip, out=matrix)
+
+    return scaled
+
+
+def _simple_imputer(step: Any, given: Given) -> Step:
+    if all(given.texts):
+        return _text_imputer(step)
+    given.require_numbers()
+    if not _is_nan(step.missing_values):
+        raise Unforeseen("another mark than NaN for missing values")
+    statistics = np.asarray(step.statistics_, dtype=np.float64)
+    kept = np.arange(len(statistics)) if step.keep_empty_features else np.flatnonzero(~np.isnan(statistics))
+    statistics = statistics[kept]
+    keeps_all = len(kept) == given.width
+    marked = step.indicator_.features_ if step.add_indicator else None
+
+    def imputed(inputs: Inputs) -> Inputs:
+        matrix = matrix_of(inputs)
+        missing = np.isnan(matrix)
+        filled = matrix if keeps_all else matrix[:, kept]
+        if missing.any():
+            filled = np.where(missing if keeps_all else missing[:, kept], statistics, filled)
+        return filled if marked is None else np.hstack([filled, missing[:, marked]])
+
+    return imputed
+
+
+def _text_imputer(step: Any) -> Step:
+    if step.add_indicator or (step.missing_values is not None and not _is_nan(step.missing_values)):
+        raise Unforeseen("indicators of missing texts, or another mark for them")
+    fillings = step.statistics_.tolist()
+    if not all(isinstance(filling, str) for filling in fillings):
+        raise Unforeseen("a column that is filled with no text")
+    if step.missing_values is not None:  # in a text column a missing value is None, which is not NaN to scikit-learn
+        return lambda inputs: inputs
+
+    def imputed(inputs: Inputs) -> Inputs:
+        return [_filled(column, filling) for column, filling in zip(columns_of(inputs), fillings, strict=True)]
+
+    return imputed
+
+
+def _filled(column: Array, filling: str) -> Array:
+    filled = column.copy()
+    filled[[value is None for value in column]] = filling
+    return filled
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and np.isnan(value)
+
+
+def _column_transformer(step: Any, given: Given) -> tuple[Step, list[str]]:
+    if step.transformer_weights:
+        raise Unforeseen("weights of transformers")
+    chosen = step._transformer_to_input_indices  # noqa: SLF001 - the public attribute holds names, masks and slices
+    parts: list[tuple[slice, list[int], Step | None]] = []
+    left: list[str] = []
+    for name, transformer, columns in step.transformers_:
+        place = step.output_indices_[name]
+        if place == slice(0, 0) or not len(chosen[name]):
+            continue
+        if np.isscalar(columns):
+            raise Unforeseen("a transformer of one flat column")
+        if _does_nothing(transformer):
+            parts.append((place, chosen[name], None))
+            continue
+        part, unknown = compile_step(transformer, given.take(chosen[name]))
+        parts.append((place, chosen[name], part))
+        left += unknown
+    return _joined(parts, given), left
+
+
+def _joined(parts: list[tuple[slice, list[int], Step | None]], given: Given) -> Step:
+    """Put the parts of a ColumnTransformer beside one another; objects among them make it a list of columns."""
+    ordered = sorted(parts, key=lambda part: part[0].start)
+    width = max((place.stop for place, _, _ in ordered), default=0)
+    given_texts = given.texts
+
+    def columns(inputs: Inputs) -> Inputs:
+        each = [(selected(inputs, chosen), part) for _, chosen, part in ordered]
+        return [column for some, part in each for column in columns_of(some if part is None else part(some))]
+
+    def matrix(inputs: Inputs) -> Inputs:
+        result = np.empty((row_count(inputs), width))
+        for place, chosen, part in ordered:
+            some = selected(inputs, chosen)
+            _write(result, place, some if part is None else part(some))
+        return result
+
+    passes_text = any(given_texts[at] for _, chosen, part in ordered if part is None for at in chosen)
+    if passes_text or any(column.dtype.kind == "O" for column in columns(given.sample)):
+        return columns
+    return matrix
+
+
+def _write(result: Array, place: slice, part: Inputs) -> None:
+    if not isinstance(part, list):
+        result[:, place] = part
+        return
+    for at, column in enumerate(part, place.start):
+        result[:, at] = column
+
+
+def _pipeline(step: Any, given: Given) -> tuple[Step, list[str]]:
+    inner = Steps([part for _, part in step.steps], given)
+    return inner, inner.left
+
+
+_MAKERS: dict[str, Callable[[Any, Given], Step]] = {
+    "StandardScaler": _standard_scaler,
+    "RobustScaler": _robust_scaler,
+    "MinMaxScaler": _min_max_scaler,
+    "MaxAbsScaler": _max_abs_scaler,
+    "SimpleImputer": _simple_imputer,
+    "OrdinalEncoder": encoder,
+    "OneHotEncoder": encoder,
+    "TargetEncoder": encoder,
+}
+_CONTAINERS: dict[str, Callable[[Any, Given], tuple[Step, list[str]]]] = {
+    "ColumnTransformer": _column_transformer,
+    "Pipeline": _pipeline,
+}
