@@ -91,6 +91,26 @@ class Frame:
         return [list(row) for row in zip(*columns, strict=True)]
 
 
+def join_frames(frames: Sequence[Frame]) -> Frame:
+    """Put frames of one contract below each other.
+
+    Args:
+        frames: At least one.
+
+    Returns:
+        All rows in order; warnings stay with the parts.
+    """
+    first = frames[0]
+    if len(frames) == 1:
+        return first
+    n_rows = sum(frame.n_rows for frame in frames)
+    if first.matrix is not None:
+        matrix = np.concatenate([frame.as_matrix() for frame in frames])
+        return Frame(first.names, first.dtypes, n_rows, matrix=matrix)
+    columns = {name: np.concatenate([frame.columns[name] for frame in frames]) for name in first.names}
+    return Frame(first.names, first.dtypes, n_rows, columns=columns)
+
+
 def _json_scalars(column: Column, dtype: Dtype) -> list[Any]:
     values = column.tolist()
     if column.dtype.kind != "f":

@@ -1,15 +1,18 @@
 """Core: Call -> Answer, the one path that every protocol shares; knows no bytes and no framework.
 
-Rows are checked before anything else sees them, and the model runs in our own executor, off the event loop: KServe
-runs a plain ``predict`` on the loop, where it stalls probes and gRPC (kserve#3950), and the executor that its
-``--max_asyncio_workers`` sizes never reaches the loop that serves.
+Rows are checked before anything else sees them; the requests of all protocols meet in one batcher. A model runs in our
+own executor unless its calls are known to be short: KServe runs a plain ``predict`` on the loop, however long it takes,
+where it stalls probes and gRPC (kserve#3950), and the executor that its ``--max_asyncio_workers`` sizes never reaches
+the loop that serves.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, NamedTuple
 
+from model_server.batching import Limits, MicroBatcher, Outcome
 from model_server.edge.call import Answer, Call, check_outputs, check_rows
 from model_server.errors import ContractError
 from model_server.telemetry import Stopwatch
@@ -26,10 +29,24 @@ if TYPE_CHECKING:
     from model_server.telemetry import Metrics
 
 
+class Asked(NamedTuple):
+    """What requests must have in common to share a model call: the very same bundle, and as many reasons."""
+
+    served: Served
+    reasons: int
+
+
 class Core:
     """Answers calls with whatever bundle is served at that moment."""
 
-    def __init__(self, repository: BundleRepository, executor: Executor, metrics: Metrics, max_rows: int) -> None:
+    def __init__(
+        self,
+        repository: BundleRepository,
+        executor: Executor,
+        metrics: Metrics,
+        max_rows: int,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
+    ) -> None:
         """Bind the parts.
 
         Args:
@@ -37,19 +54,22 @@ class Core:
             executor: Runs the model.
             metrics: Counts rows, times and broken rules.
             max_rows: Most rows of one request.
+            limits: What bounds the batcher.
         """
         self.repository = repository
         self._executor = executor
         self._metrics = metrics
         self._max_rows = max_rows
+        self._batcher = MicroBatcher(self._predict, executor, limits, is_quick=_is_quick)
 
-    async def answer(self, call: Call, name: str, version: str | None = None) -> Answer:
+    async def answer(self, call: Call, name: str, version: str | None = None, deadline_s: float = math.inf) -> Answer:
         """Predict for a call.
 
         Args:
             call: The decoded request.
             name: Model name of the route.
             version: Version of the route, or None.
+            deadline_s: When it is too late to begin, by the monotonic clock.
 
         Returns:
             The answer, of one bundle throughout.
@@ -60,14 +80,13 @@ class Core:
             UnknownOutput: A requested output is none of the model's.
             ContractError: A row breaks the contract.
             NotSupported: Reasons were asked for, and the estimator cannot be explained.
+            Overloaded: The queue of the model is full, or the deadline passed within it.
         """
         served = self.repository.require(name, version)
         check_outputs(call, served.contract)
         frame = self._frame(call, served.contract)
-        prediction, reasons = await asyncio.get_running_loop().run_in_executor(
-            self._executor, self._predict, served, frame, call.reasons
-        )
-        return Answer(call, served.name, served.version, served.contract, frame, prediction, reasons)
+        outcome = await self._batcher.submit(Asked(served, call.reasons), frame, deadline_s)
+        return Answer(call, served.name, served.version, served.contract, frame, outcome.prediction, outcome.reasons)
 
     async def explain(self, call: Call, name: str) -> tuple[Served, Explanation]:
         """Explain the rows of a call.
@@ -100,12 +119,17 @@ class Core:
             known = violation.feature if violation.feature in names else ""
             self._metrics.violations.labels(known).inc()
 
-    def _predict(self, served: Served, frame: Frame, count: int) -> tuple[Prediction, tuple[tuple[Reason, ...], ...]]:
+    def _predict(self, asked: Asked, frame: Frame) -> Outcome:
+        served, count = asked
         watch = Stopwatch()
         prediction = served.predictor.predict(frame)
         self._metrics.inference_seconds.labels(served.version).observe(watch.elapsed_s)
         self._metrics.rows.labels(served.version).inc(frame.n_rows)
-        return prediction, _reasons(served, frame, prediction, count) if count else ()
+        return Outcome(prediction, _reasons(served, frame, prediction, count) if count else ())
+
+
+def _is_quick(asked: Asked) -> bool:
+    return asked.reasons == 0 and getattr(asked.served.predictor, "is_compiled", False)
 
 
 def _explain(served: Served, frame: Frame) -> Explanation:
