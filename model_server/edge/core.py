@@ -82,8 +82,17 @@ class Core:
             NotSupported: Reasons were asked for, and the estimator cannot be explained.
             Overloaded: The queue of the model is full, or the deadline passed within it.
         """
-        served = self.repository.require(name, version)
-        check_outputs(call, served.contract)
+        return await self.answer_by(self.repository.require(name, version), call, deadline_s)
+
+    async def answer_by(self, served: Served, call: Call, deadline_s: float = math.inf) -> Answer:
+        """Predict for a call with a bundle that was just required, whatever is served when its turn comes.
+
+        Raises:
+            ClientError: As ``answer``.
+            Overloaded: As ``answer``.
+        """
+        if call.outputs:
+            check_outputs(call, served.contract)
         frame = self._frame(call, served.contract)
         outcome = await self._batcher.submit(Asked(served, call.reasons), frame, deadline_s)
         return Answer(call, served.name, served.version, served.contract, frame, outcome.prediction, outcome.reasons)

@@ -10,7 +10,9 @@ import asyncio
 import re
 import uuid
 from dataclasses import dataclass, field
+from functools import lru_cache
 from http import HTTPStatus
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -36,6 +38,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 _BODY_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _METHODS = _BODY_METHODS | {"GET", "HEAD", "OPTIONS"}
 JSON = b"application/json"
+_JSON_ONLY = ((b"content-type", JSON),)
 #: Status in the log of a request that nobody waits for any more; nginx has the same.
 CLIENT_CLOSED_REQUEST = 499
 #: All that a client learns of an error of ours.
@@ -89,13 +92,13 @@ class Exchange:
         self.rows, self.model_version = answer.frame.n_rows, answer.model_version
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Response:
     """A complete answer: status, headers beside the ones that every answer has, and body."""
 
     status: int
     body: bytes
-    headers: Sequence[tuple[bytes, bytes]] = ((b"content-type", JSON),)
+    headers: Sequence[tuple[bytes, bytes]] = _JSON_ONLY
 
 
 class Door:
@@ -125,8 +128,7 @@ class Door:
             await self._app(scope, receive, send)
             return
         exchange = _exchange(scope)
-        metrics = self._telemetry.metrics
-        metrics.in_flight.inc()
+        self._telemetry.in_flight += 1
         try:
             await self._answer(exchange, scope, receive, send)
         except Disconnected:
@@ -137,7 +139,7 @@ class Door:
             cut = Unavailable("the server is shutting down: send the request again")
             await self._send(exchange, error_response(exchange, cut), send)
         finally:
-            metrics.in_flight.dec()
+            self._telemetry.in_flight -= 1
             self._finish(exchange)
 
     async def _answer(self, exchange: Exchange, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
@@ -180,20 +182,19 @@ class Door:
 
     async def _send(self, exchange: Exchange, response: Response, send: Send) -> None:
         exchange.status = response.status
-        headers = [*response.headers, (b"content-length", str(len(response.body)).encode())]
+        headers = [*response.headers, (b"content-length", b"%d" % len(response.body)), *self._common_headers(exchange)]
         if response.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
             headers.append((b"connection", b"close"))  # the rest of the body is not worth reading
-        headers += self._common_headers(exchange)
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
         await send({"type": "http.response.body", "body": response.body})
 
-    def _common_headers(self, exchange: Exchange) -> list[tuple[bytes, bytes]]:
-        headers = [
+    def _common_headers(self, exchange: Exchange) -> tuple[tuple[bytes, bytes], ...]:
+        own = (
             (b"x-request-id", exchange.request_id.encode()),
             (b"x-response-time-ms", b"%.2f" % (exchange.watch.elapsed_s * 1000)),
-        ]
+        )
         version = exchange.model_version or self._repository.served_version
-        return [*headers, (b"x-model-version", version.encode())] if version else headers
+        return (*own, _version_header(version)) if version else own
 
     async def _fall_through(
         self, exchange: Exchange, scope: MutableMapping[str, Any], body: bytes, send: Send, receive: Receive
@@ -222,16 +223,16 @@ class Door:
     def _finish(self, exchange: Exchange) -> None:
         self._telemetry.finished(
             RequestRecord(
-                protocol=exchange.protocol,
-                method=exchange.method,
-                endpoint=exchange.endpoint,
-                status=exchange.status,
-                latency_s=exchange.watch.elapsed_s,
-                request_id=exchange.request_id,
-                model_name=self._repository.model_name or "",
-                model_version=exchange.model_version or self._repository.served_version,
-                rows=exchange.rows,
-                error_type=exchange.error_type,
+                exchange.protocol,
+                exchange.method,
+                exchange.endpoint,
+                exchange.status,
+                exchange.watch.elapsed_s,
+                exchange.request_id,
+                self._repository.model_name or "",
+                exchange.model_version or self._repository.served_version,
+                exchange.rows,
+                exchange.error_type,
             )
         )
 
@@ -242,9 +243,21 @@ def _exchange(scope: MutableMapping[str, Any]) -> Exchange:
     return Exchange(method, scope["path"], headers, request_id_of(headers.get(b"x-request-id", b"").decode("latin-1")))
 
 
+@lru_cache(maxsize=4)
+def _version_header(version: str) -> tuple[bytes, bytes]:
+    return b"x-model-version", version.encode()
+
+
+# Identifiers must differ between processes, and within one: half of a random UUID, and a count from a random start.
+_OWN_PREFIX = str(uuid.uuid4())[:24]
+_OWN_COUNT = count(uuid.uuid4().int & 0xFFFF_FFFF_FFFF)
+
+
 def request_id_of(asked: str) -> str:
     """Take the client's identifier if it is a decent one, else make one."""
-    return asked if _REQUEST_ID.fullmatch(asked) else str(uuid.uuid4())
+    if asked and _REQUEST_ID.fullmatch(asked):
+        return asked
+    return f"{_OWN_PREFIX}{next(_OWN_COUNT) & 0xFFFF_FFFF_FFFF:012x}"
 
 
 def _protocol(endpoint: str) -> str:
