@@ -100,7 +100,7 @@ def run(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
 async def until(condition: Callable[[], Any]) -> None:
     """Let the loop turn until a condition holds; what it waits for may happen in a thread."""
     while not condition():  # noqa: ASYNC110 - there is no event to wait for
-        await asyncio.sleep(0.0005)
+        await asyncio.sleep(0)
 
 
 async def gathered(*waiting: Awaitable[Outcome]) -> list[Any]:
