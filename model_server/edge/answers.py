@@ -14,7 +14,7 @@ from model_server.edge.tensors import Array, Tensor, encode_raw
 from model_server.errors import ContractError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from model_server.contract import Contract, Label
     from model_server.edge.call import Answer
@@ -95,12 +95,22 @@ def encode_v1(answer: Answer, *, bare: bool) -> bytes:
     if bare or answer.reasons:
         return orjson.dumps(v1_document(answer, bare=bare))
     end = _v1_end(answer.model_name, answer.model_version)
-    return f'{{"predictions":[{_v1_rows(answer)}]{end}'.encode()
+    return f'{{"predictions":[{_v1_rows(answer)}{end}'.encode()
+
+
+def v1_parts(answer: Answer, n_rows: int, *, bare: bool) -> Iterator[bytes]:
+    """Encode an answer as v1 some rows at a time; the parts put together are ``encode_v1``'s bytes."""
+    end = _v1_end(answer.model_name, answer.model_version).encode()
+    total = answer.frame.n_rows
+    for start in range(0, total, n_rows):
+        part = encode_v1(answer.take(start, start + n_rows), bare=bare).removesuffix(end)
+        yield part if not start else b"," + part.removeprefix(b'{"predictions":[')
+    yield end
 
 
 @lru_cache(maxsize=8)
 def _v1_end(name: str, version: str) -> str:
-    return "," + orjson.dumps({"model_name": name, "model_version": version}).decode()[1:]
+    return "]," + orjson.dumps({"model_name": name, "model_version": version}).decode()[1:]
 
 
 def _v1_rows(answer: Answer) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from model_server.batching import Outcome
 from model_server.edge.tensors import Tensor, to_frame
 from model_server.errors import ContractError, UnknownOutput, Violation
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from model_server.contract import Contract
     from model_server.explain import Reason
@@ -51,6 +52,19 @@ class Call:
         """Rows in the request; for tensors, the first dimension of the first."""
         return len(self.rows) if self.rows is not None else self.tensors[0].shape[0]
 
+    def parts(self, n_rows: int) -> Iterator[Call]:
+        """Give the rows in calls of at most so many; all in one when the tensors differ in length."""
+        total = self.n_rows
+        if any(tensor.shape[0] != total for tensor in self.tensors):
+            yield self
+            return
+        for start in range(0, total, n_rows):
+            rows = slice(start, start + n_rows)
+            if self.rows is not None:
+                yield Call(self.rows[rows])
+            else:
+                yield Call(tensors=tuple(tensor.take(rows) for tensor in self.tensors))
+
     def frame(self, contract: Contract) -> Frame:
         """Check the call against a contract.
 
@@ -81,6 +95,12 @@ class Answer:
     frame: Frame
     prediction: Prediction
     reasons: tuple[tuple[Reason, ...], ...] = field(default=())
+
+    def take(self, start: int, stop: int) -> Answer:
+        """Give the rows from ``start`` up to ``stop`` as an answer of their own."""
+        part = Outcome(self.prediction, self.reasons).take(start, stop)
+        frame = self.frame.take(slice(start, stop))
+        return replace(self, frame=frame, prediction=part.prediction, reasons=part.reasons)
 
 
 def available_outputs(contract: Contract) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from model_server.batching import Limits, MicroBatcher, Outcome
 from model_server.edge.call import Answer, Call, check_outputs, check_rows
 from model_server.errors import ContractError
+from model_server.frame import join_frames
 from model_server.telemetry import Stopwatch
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class Core:
         self._executor = executor
         self._metrics = metrics
         self._max_rows = max_rows
+        self._batch_rows = limits.batch_rows
         self._batcher = MicroBatcher(self._predict, executor, limits, is_quick=_is_quick)
 
     async def answer(self, call: Call, name: str, version: str | None = None, deadline_s: float = math.inf) -> Answer:
@@ -93,7 +95,7 @@ class Core:
         """
         if call.outputs:
             check_outputs(call, served.contract)
-        frame = self._frame(call, served.contract)
+        frame = await self._checked(call, served.contract)
         outcome = await self._batcher.submit(Asked(served, call.reasons), frame, deadline_s)
         return Answer(call, served.name, served.version, served.contract, frame, outcome.prediction, outcome.reasons)
 
@@ -111,6 +113,28 @@ class Core:
         explanation = await asyncio.get_running_loop().run_in_executor(self._executor, _explain, served, frame)
         return served, explanation
 
+    async def _checked(self, call: Call, contract: Contract) -> Frame:
+        if self._batch_rows < call.n_rows <= self._max_rows:
+            frame = await self._checked_in_parts(call, contract)
+            if frame is not None:
+                return frame
+            # Saying what is wrong with a large request takes long; a thread at least takes turns with the loop.
+            return await asyncio.get_running_loop().run_in_executor(self._executor, self._frame, call, contract)
+        return self._frame(call, contract)
+
+    async def _checked_in_parts(self, call: Call, contract: Contract) -> Frame | None:
+        """Check a large request some rows a turn of the loop; None when it breaks the contract somewhere."""
+        frames = []
+        try:
+            for part in call.parts(self._batch_rows):
+                frames.append(part.frame(contract))
+                await asyncio.sleep(0)
+        except ContractError:
+            return None
+        for frame in frames:
+            self._count_warned(frame)
+        return join_frames(frames)
+
     def _frame(self, call: Call, contract: Contract) -> Frame:
         try:
             check_rows(call, self._max_rows)
@@ -118,9 +142,12 @@ class Core:
         except ContractError as error:
             self._count(error, contract)
             raise
+        self._count_warned(frame)
+        return frame
+
+    def _count_warned(self, frame: Frame) -> None:
         for feature, count in frame.warned.items():
             self._metrics.out_of_bounds.labels(feature).inc(count)
-        return frame
 
     def _count(self, error: ContractError, contract: Contract) -> None:
         names = frozenset(contract.names)  # an unknown feature is the client's word: it must not become a label

@@ -5,16 +5,18 @@ The whole data path of a request can be read in ``_predict`` and ``_infer``.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from model_server.edge import answers, codec
+from model_server.edge import answers, codec, large
 from model_server.edge.door import Exchange, Response, error_response
 from model_server.errors import MethodNotAllowed
 
 if TYPE_CHECKING:
+    from model_server.edge.call import Answer
     from model_server.edge.core import Core
 
 V1_PREDICT = "/v1/models/{model_name}:predict"
@@ -24,6 +26,8 @@ V2_INFER_VERSION = "/v2/models/{model_name}/versions/{model_version}/infer"
 _V1 = re.compile(r"/v1/models/([^/]+):predict")
 _V1_VERB = re.compile(r"/v1/models/[^/]+:(?:predict|explain)")
 _V2 = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
+#: An answer of more rows is encoded in parts of as many, half a millisecond each.
+ENCODED_ROWS = 1024
 _HEADER_LENGTH = b"inference-header-content-length"
 
 
@@ -88,21 +92,37 @@ class HotPath:
 
     async def _predict(self, exchange: Exchange, body: bytes, name: str) -> Response | None:
         served = self._core.repository.require(name)
-        call = codec.decode_v1(body)
+        call = codec.call_of_v1(await large.parse(body))
         if not self._answers:
             return None
         answer = await self._core.answer_by(served, call)
         exchange.answered(answer)
-        return Response(200, answers.encode_v1(answer, bare=self._bare))
+        if answer.frame.n_rows <= ENCODED_ROWS:
+            return Response(200, answers.encode_v1(answer, bare=self._bare))
+        await large.let_go(call)
+        return Response(200, await self._encoded(answer))
+
+    async def _encoded(self, answer: Answer) -> bytes:
+        """Encode a large answer some rows a turn of the loop."""
+        parts = []
+        for part in answers.v1_parts(answer, ENCODED_ROWS, bare=self._bare):
+            parts.append(part)
+            await asyncio.sleep(0)
+        return b"".join(parts)
 
     async def _infer(self, exchange: Exchange, body: bytes, name: str, version: str | None) -> Response | None:
         served = self._core.repository.require(name, version)
         length = exchange.headers.get(_HEADER_LENGTH)
-        call = codec.decode_v2(body, None if length is None else length.decode("latin-1"))
+        if length is None and large.is_large(body):
+            call = codec.call_of_v2(await large.parse(body))
+        else:
+            call = codec.decode_v2(body, None if length is None else length.decode("latin-1"))
         if not self._answers:
             return None
         answer = await self._core.answer_by(served, call)
         exchange.answered(answer)
+        if answer.frame.n_rows > ENCODED_ROWS:
+            await large.let_go(call)
         content, json_size = answers.encode_v2(answer)
         if json_size is None:
             return Response(200, content)

@@ -62,6 +62,12 @@ class Tensor:
     shape: tuple[int, ...]
     data: list[Any] | Array
 
+    def take(self, rows: slice) -> Tensor:
+        """Give some of the rows, parts of the first dimension, as a tensor of their own."""
+        start, stop, _ = rows.indices(self.shape[0])
+        size = math.prod(self.shape[1:])
+        return Tensor(self.name, self.datatype, (stop - start, *self.shape[1:]), self.data[start * size : stop * size])
+
 
 def check_header(name: object, datatype: object, shape: object) -> tuple[str, str, tuple[int, ...]]:
     """Check the description of a tensor.

@@ -82,7 +82,13 @@ def test_a_cloud_event_is_answered_as_the_plain_request_it_carries(target: Targe
     carried = target.send(Request(request.path, request.content, {"content-type": "application/json", **attributes}))
     assert carried.status_code == 200, carried.text
     assert carried.json() == target.send(request).json()
-    envelope = {"specversion": "1.0", "id": "1", "source": "test", "type": "test", "data": orjson.loads(request.content)}
+    envelope = {
+        "specversion": "1.0",
+        "id": "1",
+        "source": "test",
+        "type": "test",
+        "data": orjson.loads(request.content),
+    }
     headers = {"content-type": "application/cloudevents+json"}
     refused = target.send(Request(request.path, orjson.dumps(envelope), headers))
     assert_error(refused, 400, "malformed-request")
