@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from model_server.batching import Limits, MicroBatcher, Outcome
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
     from model_server.frame import Frame
     from model_server.predictor import Prediction
     from model_server.telemetry import Metrics
+
+
+#: Calls of so many seconds run on the event loop: handing one to a thread and back costs some 0.1 ms, and saves the
+#: loop nothing, since kernels keep Python's global lock. Longer ones at least take turns with it.
+QUICK_S = 0.005
 
 
 class Asked(NamedTuple):
@@ -62,7 +68,8 @@ class Core:
         self._metrics = metrics
         self._max_rows = max_rows
         self._batch_rows = limits.batch_rows
-        self._batcher = MicroBatcher(self._predict, executor, limits, is_quick=_is_quick)
+        self._batcher = MicroBatcher(self._predict, executor, limits, is_quick=self._is_quick)
+        self._pace = _Pace()
 
     async def answer(self, call: Call, name: str, version: str | None = None, deadline_s: float = math.inf) -> Answer:
         """Predict for a call.
@@ -157,15 +164,38 @@ class Core:
 
     def _predict(self, asked: Asked, frame: Frame) -> Outcome:
         served, count = asked
-        watch = Stopwatch()
+        watch, before_s = Stopwatch(), time.thread_time()
         prediction = served.predictor.predict(frame)
+        self._pace.took(served, time.thread_time() - before_s)
         self._metrics.inference_seconds.labels(served.version).observe(watch.elapsed_s)
         self._metrics.rows.labels(served.version).inc(frame.n_rows)
         return Outcome(prediction, _reasons(served, frame, prediction, count) if count else ())
 
+    def _is_quick(self, asked: Asked) -> bool:
+        # What a pipeline does in its own code can take any time, whatever the last calls took; kernels cannot.
+        predictor = asked.served.predictor
+        is_compiled = getattr(predictor, "model", None) is not getattr(predictor, "fitted", None)
+        return is_compiled and not asked.reasons and self._pace.of(asked.served) <= QUICK_S
 
-def _is_quick(asked: Asked) -> bool:
-    return asked.reasons == 0 and getattr(asked.served.predictor, "is_compiled", False)
+
+class _Pace:
+    """How long the calls of the served bundle take of late: an average that forgets, in seconds of processor time."""
+
+    _FORGETS = 0.1
+
+    def __init__(self) -> None:
+        self._now: tuple[Served | None, float] = (None, math.inf)
+
+    def of(self, served: Served) -> float:
+        """Give the average, infinite before the first call."""
+        bundle, seconds = self._now
+        return seconds if bundle is served else math.inf
+
+    def took(self, served: Served, seconds: float) -> None:
+        """Note a call; threads may overwrite each other's note, which an average survives."""
+        before_s = self.of(served)
+        after_s = seconds if before_s == math.inf else before_s + self._FORGETS * (seconds - before_s)
+        self._now = (served, after_s)
 
 
 def _explain(served: Served, frame: Frame) -> Explanation:
