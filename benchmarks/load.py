@@ -12,7 +12,6 @@ import select
 import socket
 import time
 from dataclasses import dataclass, field
-from itertools import cycle
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -114,72 +113,69 @@ def http_request(path: str, body: bytes, headers: Sequence[tuple[str, str]] = ()
     return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
 
 
-def drive(
-    connect_one: Callable[[], Connection], connections: int, seconds: float, *, pause_s: float = 0.0
-) -> Load:
+class _Driver:
+    """Keeps connections busy."""
+
+    def __init__(self, connect_one: Callable[[], Connection]) -> None:
+        self.load = Load()
+        self._connect_one = connect_one
+        self._busy: dict[int, Connection] = {}
+        self._poll = select.epoll()
+
+    def run(self, connections: int, seconds: float) -> None:
+        """Open the connections and send on each until the time is over."""
+        started_s = time.perf_counter()
+        for _ in range(connections):
+            self._begin()
+        while (left_s := started_s + seconds - time.perf_counter()) > 0:
+            for number, _ in self._poll.poll(left_s):
+                self._ready(number)
+        self.load.seconds = time.perf_counter() - started_s
+
+    def _begin(self) -> None:
+        connection = self._connect_one()
+        self._busy[connection.socket.fileno()] = connection
+        self._poll.register(connection.socket.fileno(), select.EPOLLIN)
+        connection.send()
+
+    def _ready(self, number: int) -> None:
+        connection = self._busy[number]
+        try:
+            answered = connection.receive()
+            if answered is None:
+                return
+            if answered:
+                self.load.latencies_s.append(time.perf_counter() - connection.sent_s)
+            else:
+                self.load.errors += 1
+            connection.send()
+        except OSError:
+            self.load.errors += 1
+            self._poll.unregister(number)
+            self._busy.pop(number).socket.close()
+            self._begin()
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._poll.close()
+        for connection in self._busy.values():
+            connection.socket.close()
+
+
+def drive(connect_one: Callable[[], Connection], connections: int, seconds: float) -> Load:
     """Keep every connection busy for a while.
 
     Args:
         connect_one: Opens a connection.
         connections: How many.
         seconds: How long.
-        pause_s: Rest of each connection between an answer and its next request.
 
     Returns:
         What was measured.
     """
-    load = Load()
-    poll = select.epoll()
-    busy: dict[int, Connection] = {}
+    driver = _Driver(connect_one)
     try:
-        started = time.perf_counter()
-        for _ in range(connections):
-            _begin(connect_one(), busy, poll)
-        _loop(load, busy, poll, connect_one, started + seconds, pause_s)
-        load.seconds = time.perf_counter() - started
+        driver.run(connections, seconds)
     finally:
-        poll.close()
-        for connection in busy.values():
-            connection.socket.close()
-    return load
-
-
-def _begin(connection: Connection, busy: dict[int, Connection], poll: select.epoll) -> None:
-    busy[connection.socket.fileno()] = connection
-    poll.register(connection.socket.fileno(), select.EPOLLIN)
-    connection.send()
-
-
-def _loop(
-    load: Load,
-    busy: dict[int, Connection],
-    poll: select.epoll,
-    connect_one: Callable[[], Connection],
-    until_s: float,
-    pause_s: float,
-) -> None:
-    while (now_s := time.perf_counter()) < until_s:
-        for number, _ in poll.poll(max(0.001, until_s - now_s)):
-            connection = busy[number]
-            try:
-                answered = connection.receive()
-                if answered is None:
-                    continue
-                if answered:
-                    load.latencies_s.append(time.perf_counter() - connection.sent_s)
-                else:
-                    load.errors += 1
-                if pause_s:
-                    time.sleep(pause_s)
-                connection.send()
-            except OSError:
-                load.errors += 1
-                poll.unregister(number)
-                busy.pop(number).socket.close()
-                _begin(connect_one(), busy, poll)
-
-
-def http(port: int, requests: Sequence[bytes], connections: int, seconds: float) -> Load:
-    """Load an HTTP server with requests, taken in turn."""
-    source = cycle(requests)
-    return drive(lambda: HttpConnection(port, source), connections, seconds)
+        driver.close()
+    return driver.load
