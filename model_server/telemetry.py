@@ -13,7 +13,7 @@ import traceback
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
@@ -109,7 +109,7 @@ class Metrics:
 # Not frozen, as little as is made once a request: freezing a dataclass makes it five times as slow to create.
 @dataclass(slots=True)
 class RequestRecord:
-    """One finished request.
+    """One finished request, for whoever counts only a few.
 
     Attributes:
         protocol: ``v1``, ``v2``, ``grpc`` or ``http`` for everything else.
@@ -151,11 +151,11 @@ class Telemetry:
         self.in_flight = 0
         metrics.in_flight.set_function(lambda: self.in_flight)
         self._log_requests = log_requests
-        self._kinds: dict[tuple[str | int, ...], _Kind] = {}
+        self._kinds: dict[Kind, _Prepared] = {}
 
     def finished(self, record: RequestRecord) -> None:
         """Count one request and write its line."""
-        key = (
+        kind = Kind(
             record.protocol,
             record.method,
             record.endpoint,
@@ -164,52 +164,65 @@ class Telemetry:
             record.model_version,
             record.error_type,
         )
-        kind = self._kinds.get(key)
-        if kind is None:  # as bounded as labels are
-            kind = self._kinds[key] = _Kind(self.metrics, record)
-        kind.count.inc()
-        kind.time.observe(record.latency_s)
+        self.count(kind, record.latency_s, record.request_id, record.rows)
+
+    def count(self, kind: Kind, latency_s: float, request_id: str, rows: int) -> None:
+        """Count one request of a kind and write its line: ``finished``, for those who answer thousands a second."""
+        prepared = self._kinds.get(kind)
+        if prepared is None:  # as bounded as labels are
+            prepared = self._kinds[kind] = _Prepared(self.metrics, kind)
+        prepared.count.inc()
+        prepared.time.observe(latency_s)
         if self._log_requests:
-            _write_line(record, kind.line)
+            _write_line(kind, prepared.line, latency_s, request_id, rows)
 
 
-class _Kind:
-    """All that requests of one kind share: their two series, and their line but for four values."""
+class Kind(NamedTuple):
+    """All that many requests have in common; the attributes are those of ``RequestRecord``."""
+
+    protocol: str
+    method: str
+    endpoint: str
+    status: int | str
+    model_name: str
+    model_version: str
+    error_type: str
+
+
+class _Prepared:
+    """What requests of one kind share: their two series, and their line but for four values."""
 
     __slots__ = ("count", "line", "time")
 
-    def __init__(self, metrics: Metrics, record: RequestRecord) -> None:
-        version = record.model_version
-        self.count = metrics.requests.labels(record.protocol, record.endpoint, str(record.status), version)
-        self.time = metrics.request_seconds.labels(record.protocol, record.endpoint, version)
-        self.line = _line_template(record)
+    def __init__(self, metrics: Metrics, kind: Kind) -> None:
+        self.count = metrics.requests.labels(kind.protocol, kind.endpoint, str(kind.status), kind.model_version)
+        self.time = metrics.request_seconds.labels(kind.protocol, kind.endpoint, kind.model_version)
+        self.line = _line_template(kind)
 
 
-def _line_template(record: RequestRecord) -> str:
+def _line_template(kind: Kind) -> str:
     """Write a request line with places for its time, latency, rows and identifier."""
-    fields = {"level": "INFO", "logger": logger.name, "message": "request", **_line(record)}
-    parts = []
-    for key, value in fields.items():
-        text = orjson.dumps({key: value}, default=str).decode()[1:-1].replace("%", "%%")
-        parts.append(
-            {"latency_ms": '"latency_ms":%.3f%s', "rows": "", "request_id": '"request_id":"%s"'}.get(key, text)
-        )
+    places = {"latency_ms": '"latency_ms":%.3f%s', "rows": "", "request_id": '"request_id":"%s"'}
+    fields = {"level": "INFO", "logger": logger.name, "message": "request", **_line(kind, 0.0, "-", 1)}
+    parts = [
+        places[key] if key in places else orjson.dumps({key: value}).decode()[1:-1].replace("%", "%%")
+        for key, value in fields.items()
+    ]
     return '{"timestamp":"%s",' + ",".join(part for part in parts if part) + "}\n"
 
 
-def _write_line(record: RequestRecord, template: str) -> None:
-    root = logging.root
-    handler = root.handlers[0] if len(root.handlers) == 1 else None
+def _write_line(kind: Kind, template: str, latency_s: float, request_id: str, rows: int) -> None:
+    handlers = logging.root.handlers
+    handler = handlers[0] if len(handlers) == 1 else None
     if type(handler) is not LineHandler:  # embedded, as in tests: whoever listens to the logger must hear of it
-        logger.info("request", extra={"fields": _line(record)})
+        logger.info("request", extra={"fields": _line(kind, latency_s, request_id, rows)})
     elif logger.isEnabledFor(logging.INFO):
-        rows = f',"rows":{record.rows}' if record.rows else ""
-        handler.put(template % (timestamp(time.time()), record.latency_s * 1000, rows, record.request_id))
+        count = f',"rows":{rows}' if rows else ""
+        handler.put(template % (timestamp(time.time()), latency_s * 1000, count, request_id))
 
 
-def _line(record: RequestRecord) -> dict[str, Any]:
-    values = {key: getattr(record, key) for key in REQUEST_KEYS if key != "latency_ms"}
-    values["latency_ms"] = round(record.latency_s * 1000, 3)
+def _line(kind: Kind, latency_s: float, request_id: str, rows: int) -> dict[str, Any]:
+    values = {**kind._asdict(), "latency_ms": round(latency_s * 1000, 3), "request_id": request_id, "rows": rows}
     return {key: values[key] for key in REQUEST_KEYS if values[key] not in ("", 0) or key in ("status", "latency_ms")}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
     from model_server.edge.call import Answer
     from model_server.errors import ModelServerError
     from model_server.explain import Reason
+    from model_server.output import Output
+    from model_server.predictor import Prediction
 
 
 def label_datatype(contract: Contract) -> str:
@@ -50,12 +51,11 @@ def _label(answer: Answer) -> tuple[str, Any]:
 
 
 def _tier(answer: Answer) -> tuple[str, Any]:
-    return "BYTES", tiers(answer)
+    return "BYTES", tiers(answer.prediction, answer.contract.output)
 
 
-def tiers(answer: Answer) -> list[str]:
+def tiers(prediction: Prediction, output: Output) -> list[str]:
     """Name the tier of each row, from the unrounded number."""
-    output, prediction = answer.contract.output, answer.prediction
     if prediction.values is not None:
         return [output.tier(value) for value in prediction.values.tolist()]
     probabilities = np.empty((0, 0)) if prediction.probabilities is None else prediction.probabilities
@@ -90,18 +90,23 @@ def reason_document(reason: Reason) -> dict[str, str | float]:
 def encode_v1(answer: Answer, *, bare: bool) -> bytes:
     """Encode an answer as v1; ``bare`` gives labels or values alone, as KServe's sklearnserver does.
 
-    Rows are written from a template a model, three times as fast as building their objects and serializing those.
+    Rows are written from a template a model, three times as fast as building their objects and serializing those; and
+    all rows of a model call at once, whose requests are mostly of one kind.
     """
-    if bare or answer.reasons:
+    if bare or answer.call.reasons:
         return orjson.dumps(v1_document(answer, bare=bare))
-    end = _v1_end(answer.model_name, answer.model_version)
-    return f'{{"predictions":[{_v1_rows(answer)}{end}'.encode()
+    outcome = answer.outcome
+    texts = outcome.whole.texts
+    if texts is None:
+        texts = outcome.whole.texts = _v1_rows(outcome.whole.prediction, answer.contract.output)
+    rows = texts[outcome.start] if outcome.n_rows == 1 else ",".join(texts[outcome.start : outcome.stop])
+    return f'{{"predictions":[{rows}{_v1_end(answer.model_name, answer.model_version)}'.encode()
 
 
 def v1_parts(answer: Answer, n_rows: int, *, bare: bool) -> Iterator[bytes]:
     """Encode an answer as v1 some rows at a time; the parts put together are ``encode_v1``'s bytes."""
     end = _v1_end(answer.model_name, answer.model_version).encode()
-    total = answer.frame.n_rows
+    total = answer.n_rows
     for start in range(0, total, n_rows):
         part = encode_v1(answer.take(start, start + n_rows), bare=bare).removesuffix(end)
         yield part if not start else b"," + part.removeprefix(b'{"predictions":[')
@@ -113,33 +118,26 @@ def _v1_end(name: str, version: str) -> str:
     return "]," + orjson.dumps({"model_name": name, "model_version": version}).decode()[1:]
 
 
-def _v1_rows(answer: Answer) -> str:
-    """Write the objects of ``v1_predictions``, reasons aside, one behind the other."""
-    prediction, output = answer.prediction, answer.contract.output
+def _v1_rows(prediction: Prediction, output: Output) -> list[str]:
+    """Write the objects of ``v1_predictions``, reasons aside."""
     if prediction.labels is None:
         columns = [_numbers(prediction.values)]
     else:
         names = _label_texts(output.classes)
         columns = [[names[label] for label in prediction.labels.tolist()]]
+    classes: tuple[Label, ...] = ()
     if prediction.probabilities is not None:
-        width, numbers = len(output.classes), _numbers(prediction.probabilities)
-        columns += [numbers[index::width] for index in range(width)]
+        classes, numbers = output.classes, _numbers(prediction.probabilities)
+        columns += [numbers[index :: len(classes)] for index in range(len(classes))]
     if output.tiers:
-        columns.append([orjson.dumps(tier).decode() for tier in tiers(answer)])
-    template = _row_template(output.classes if prediction.probabilities is not None else (), _shape_of(answer))
-    n_rows = len(columns[0])
-    if n_rows == 1:
-        return template % tuple(column[0] for column in columns)
-    return ",".join([template] * n_rows) % tuple(chain.from_iterable(zip(*columns, strict=True)))
-
-
-def _shape_of(answer: Answer) -> tuple[str, bool]:
-    return "value" if answer.prediction.labels is None else "label", bool(answer.contract.output.tiers)
+        columns.append([orjson.dumps(tier).decode() for tier in tiers(prediction, output)])
+    template = _row_template(classes, "value" if prediction.labels is None else "label", has_tier=bool(output.tiers))
+    return [template % row for row in zip(*columns, strict=True)]
 
 
 def _numbers(array: Array | None) -> list[str]:
     """Write every number of an array as JSON has it: the shortest digits that read back as the same float64."""
-    flat = np.ascontiguousarray(np.ravel([] if array is None else array))
+    flat = np.empty(0) if array is None else np.ascontiguousarray(array).reshape(-1)
     return orjson.dumps(flat, option=orjson.OPT_SERIALIZE_NUMPY).decode()[1:-1].split(",")
 
 
@@ -149,8 +147,7 @@ def _label_texts(classes: tuple[Label, ...]) -> dict[Label, str]:
 
 
 @lru_cache(maxsize=8)
-def _row_template(classes: tuple[Label, ...], shape: tuple[str, bool]) -> str:
-    name, has_tier = shape
+def _row_template(classes: tuple[Label, ...], name: str, *, has_tier: bool) -> str:
     keys = [orjson.dumps(str(label)).decode().replace("%", "%%") for label in classes]
     inner = ",".join(f"{key}:%s" for key in keys)
     probabilities = f',"probabilities":{{{inner}}}' if keys else ""
@@ -181,7 +178,7 @@ def v1_predictions(answer: Answer) -> list[dict[str, Any]]:
         for row, numbers in zip(rows, prediction.probabilities.tolist(), strict=True):
             row["probabilities"] = dict(zip(keys, numbers, strict=True))
     if answer.contract.output.tiers:
-        for row, tier in zip(rows, tiers(answer), strict=True):
+        for row, tier in zip(rows, tiers(prediction, answer.contract.output), strict=True):
             row["tier"] = tier
     if answer.reasons:
         for row, reasons in zip(rows, answer.reasons, strict=True):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from model_server.batching import Outcome
 from model_server.edge.tensors import Tensor, to_frame
 from model_server.errors import ContractError, UnknownOutput, Violation
 
@@ -13,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from model_server.contract import Contract
+    from model_server.edge.outcome import Outcome
     from model_server.explain import Reason
     from model_server.frame import Frame
     from model_server.predictor import Prediction
@@ -83,24 +83,38 @@ class Answer:
         model_name: Name under which the model is served.
         model_version: Version of the bundle that answered.
         contract: Its contract.
-        frame: The checked rows.
-        prediction: One answer a row.
-        reasons: The asked number of reasons a row; empty when none were asked for.
+        outcome: The checked rows, one answer a row, and the reasons that were asked for.
     """
 
     call: Call
     model_name: str
     model_version: str
     contract: Contract
-    frame: Frame
-    prediction: Prediction
-    reasons: tuple[tuple[Reason, ...], ...] = field(default=())
+    outcome: Outcome
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows were answered."""
+        return self.outcome.n_rows
+
+    @property
+    def frame(self) -> Frame:
+        """The checked rows."""
+        return self.outcome.frame
+
+    @property
+    def prediction(self) -> Prediction:
+        """One answer a row."""
+        return self.outcome.prediction
+
+    @property
+    def reasons(self) -> tuple[tuple[Reason, ...], ...]:
+        """The asked number of reasons a row; empty when none were asked for."""
+        return self.outcome.reasons
 
     def take(self, start: int, stop: int) -> Answer:
         """Give the rows from ``start`` up to ``stop`` as an answer of their own."""
-        part = Outcome(self.prediction, self.reasons).take(start, stop)
-        frame = self.frame.take(slice(start, stop))
-        return replace(self, frame=frame, prediction=part.prediction, reasons=part.reasons)
+        return Answer(self.call, self.model_name, self.model_version, self.contract, self.outcome.take(start, stop))
 
 
 def available_outputs(contract: Contract) -> tuple[str, ...]:

@@ -10,37 +10,24 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from model_server.batching import Limits, MicroBatcher, Outcome
+from model_server.batching import Limits, MicroBatcher
 from model_server.edge.call import Answer, Call, check_outputs, check_rows
+from model_server.edge.joint import Asked, Joint
 from model_server.errors import ContractError
 from model_server.frame import join_frames
-from model_server.telemetry import Stopwatch
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from model_server.contract import Contract
+    from model_server.edge.outcome import Outcome
     from model_server.edge.repository import BundleRepository
     from model_server.edge.served import Served
-    from model_server.explain import Explanation, Reason
+    from model_server.explain import Explanation
     from model_server.frame import Frame
-    from model_server.predictor import Prediction
     from model_server.telemetry import Metrics
-
-
-#: Calls of so many seconds run on the event loop: handing one to a thread and back costs some 0.1 ms, and saves the
-#: loop nothing, since kernels keep Python's global lock. Longer ones at least take turns with it.
-QUICK_S = 0.005
-
-
-class Asked(NamedTuple):
-    """What requests must have in common to share a model call: the very same bundle, and as many reasons."""
-
-    served: Served
-    reasons: int
 
 
 class Core:
@@ -68,8 +55,9 @@ class Core:
         self._metrics = metrics
         self._max_rows = max_rows
         self._batch_rows = limits.batch_rows
-        self._batcher = MicroBatcher(self._predict, executor, limits, is_quick=self._is_quick)
-        self._pace = _Pace()
+        self._small_rows = min(limits.batch_rows, max_rows)
+        self._joint = Joint(metrics)
+        self._batcher: MicroBatcher[Asked, Call | Frame, Outcome] = MicroBatcher(self._joint, executor, limits)
 
     async def answer(self, call: Call, name: str, version: str | None = None, deadline_s: float = math.inf) -> Answer:
         """Predict for a call.
@@ -102,9 +90,11 @@ class Core:
         """
         if call.outputs:
             check_outputs(call, served.contract)
-        frame = await self._checked(call, served.contract)
-        outcome = await self._batcher.submit(Asked(served, call.reasons), frame, deadline_s)
-        return Answer(call, served.name, served.version, served.contract, frame, outcome.prediction, outcome.reasons)
+        n_rows = call.n_rows
+        # A small call is checked with those that it is predicted with; a large one is not to keep them waiting.
+        item = call if 0 < n_rows <= self._small_rows else await self._checked(call, served.contract)
+        outcome = await self._batcher.submit(Asked(served, call.reasons), item, n_rows, deadline_s)
+        return Answer(call, served.name, served.version, served.contract, outcome)
 
     async def explain(self, call: Call, name: str) -> tuple[Served, Explanation]:
         """Explain the rows of a call.
@@ -139,7 +129,7 @@ class Core:
         except ContractError:
             return None
         for frame in frames:
-            self._count_warned(frame)
+            self._joint.count_warned(frame)
         return join_frames(frames)
 
     def _frame(self, call: Call, contract: Contract) -> Frame:
@@ -147,68 +137,11 @@ class Core:
             check_rows(call, self._max_rows)
             frame = call.frame(contract)
         except ContractError as error:
-            self._count(error, contract)
+            self._joint.count(error, contract)
             raise
-        self._count_warned(frame)
+        self._joint.count_warned(frame)
         return frame
-
-    def _count_warned(self, frame: Frame) -> None:
-        for feature, count in frame.warned.items():
-            self._metrics.out_of_bounds.labels(feature).inc(count)
-
-    def _count(self, error: ContractError, contract: Contract) -> None:
-        names = frozenset(contract.names)  # an unknown feature is the client's word: it must not become a label
-        for violation in error.violations:
-            known = violation.feature if violation.feature in names else ""
-            self._metrics.violations.labels(known).inc()
-
-    def _predict(self, asked: Asked, frame: Frame) -> Outcome:
-        served, count = asked
-        watch, before_s = Stopwatch(), time.thread_time()
-        prediction = served.predictor.predict(frame)
-        self._pace.took(served, time.thread_time() - before_s)
-        self._metrics.inference_seconds.labels(served.version).observe(watch.elapsed_s)
-        self._metrics.rows.labels(served.version).inc(frame.n_rows)
-        return Outcome(prediction, _reasons(served, frame, prediction, count) if count else ())
-
-    def _is_quick(self, asked: Asked) -> bool:
-        # What a pipeline does in its own code can take any time, whatever the last calls took; kernels cannot.
-        predictor = asked.served.predictor
-        is_compiled = getattr(predictor, "model", None) is not getattr(predictor, "fitted", None)
-        return is_compiled and not asked.reasons and self._pace.of(asked.served) <= QUICK_S
-
-
-class _Pace:
-    """How long the calls of the served bundle take of late: an average that forgets, in seconds of processor time."""
-
-    _FORGETS = 0.1
-
-    def __init__(self) -> None:
-        self._now: tuple[Served | None, float] = (None, math.inf)
-
-    def of(self, served: Served) -> float:
-        """Give the average, infinite before the first call."""
-        bundle, seconds = self._now
-        return seconds if bundle is served else math.inf
-
-    def took(self, served: Served, seconds: float) -> None:
-        """Note a call; threads may overwrite each other's note, which an average survives."""
-        before_s = self.of(served)
-        after_s = seconds if before_s == math.inf else before_s + self._FORGETS * (seconds - before_s)
-        self._now = (served, after_s)
 
 
 def _explain(served: Served, frame: Frame) -> Explanation:
     return served.explainer().explain(frame)
-
-
-def _reasons(served: Served, frame: Frame, prediction: Prediction, count: int) -> tuple[tuple[Reason, ...], ...]:
-    outputs = _explained_outputs(served.contract, prediction, frame.n_rows)
-    return tuple(_explain(served, frame).reasons(count, outputs))
-
-
-def _explained_outputs(contract: Contract, prediction: Prediction, n_rows: int) -> list[int]:
-    """Choose which output a row's reasons speak of: of several classes, the one that was answered."""
-    if prediction.labels is None or len(contract.output.classes) == 2:
-        return [0] * n_rows
-    return [contract.output.classes.index(label) for label in prediction.labels.tolist()]

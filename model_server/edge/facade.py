@@ -88,7 +88,7 @@ def facade_router(core: Core) -> APIRouter:
         served = _served(core)
         ask = decode_batch(document, served.manifest, request.query_params)
         answer = await _answer(core, served, ask, request)
-        elapsed_s = request.scope["exchange"].watch.elapsed_s
+        elapsed_s = request.scope["exchange"].elapsed_s
         return _json(_batch_document(answer, served.manifest, elapsed_s))
 
     for path in ONE_PATHS:

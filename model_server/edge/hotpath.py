@@ -92,12 +92,13 @@ class HotPath:
 
     async def _predict(self, exchange: Exchange, body: bytes, name: str) -> Response | None:
         served = self._core.repository.require(name)
-        call = codec.call_of_v1(await large.parse(body))
+        document = await large.parse(body) if large.is_large(body) else codec.parse_json(body)
+        call = codec.call_of_v1(document)
         if not self._answers:
             return None
         answer = await self._core.answer_by(served, call)
         exchange.answered(answer)
-        if answer.frame.n_rows <= ENCODED_ROWS:
+        if answer.n_rows <= ENCODED_ROWS:
             return Response(200, answers.encode_v1(answer, bare=self._bare))
         await large.let_go(call)
         return Response(200, await self._encoded(answer))
@@ -121,7 +122,7 @@ class HotPath:
             return None
         answer = await self._core.answer_by(served, call)
         exchange.answered(answer)
-        if answer.frame.n_rows > ENCODED_ROWS:
+        if answer.n_rows > ENCODED_ROWS:
             await large.let_go(call)
         content, json_size = answers.encode_v2(answer)
         if json_size is None:

@@ -190,6 +190,21 @@ def to_frame(tensors: Sequence[Tensor], contract: Contract) -> Frame:
     return contract.frame_from_columns({name: values for name, (values, _) in typed.items()})
 
 
+def plain_matrix(tensors: Sequence[Tensor], contract: Contract) -> Array | None:
+    """Lay out what nearly every v2 request to a numeric model is: one FP64 tensor [N, F] of nothing but numbers.
+
+    Returns:
+        float64 of shape [N, F], unchecked against the contract; None for everything else, which ``to_frame`` reads.
+    """
+    tensor = tensors[0]
+    if len(tensors) != 1 or tensor.datatype != "FP64" or tensor.shape[1:] != (len(contract.names),):
+        return None
+    if not contract.is_numeric or not tensor.shape[0]:
+        return None
+    data = tensor.data if isinstance(tensor.data, np.ndarray) else _numbers(tensor.data, tensor.datatype)
+    return None if data is None else data.reshape(tensor.shape)
+
+
 def _is_matrix(tensors: Sequence[Tensor], contract: Contract) -> bool:
     if not contract.is_numeric or len(tensors) != 1:
         return False
