@@ -10,7 +10,7 @@ JOBS ?= 2
 
 CONFIG = training/configs/$(subst -,_,$(MODEL)).yaml
 CONFIGS = $(sort $(wildcard training/configs/*.yaml))
-CODE = model_server training tests tools
+CODE = model_server training tests tools benchmarks
 MODELS = $(subst _,-,$(notdir $(basename $(CONFIGS))))
 RUN = $(VENV)/bin/python
 PYTEST = $(RUN) -m pytest -n $(JOBS) --dist loadfile --durations=15
@@ -125,6 +125,12 @@ conformance: setup ## The black-box suite alone; BASE_URL=http://host:port point
 fuzz: setup ## The generated hostile requests alone
 	@$(RUN) -m pytest -m fuzz tests
 
+##@ Speed
+
+.PHONY: bench-quick
+bench-quick: train ## Two minutes: ours, KServe and an echo without a model, side by side; MODEL as for train
+	@$(RUN) -m benchmarks quick --registry $(REGISTRY) --model $(MODEL)
+
 ##@ Upkeep
 
 .PHONY: tools
@@ -147,4 +153,4 @@ lock: setup ## Resolve pyproject.toml into locks/; UPGRADE=--upgrade takes the n
 .PHONY: clean
 clean: ## Remove the environment, caches and reports; the bundles in REGISTRY stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .schemathesis htmlcov .coverage .coverage.* build dist
-	find model_server training tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+	find model_server training tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

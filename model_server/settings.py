@@ -106,6 +106,12 @@ class Settings(BaseSettings):
     """Largest gRPC request, in bytes."""
     predict_threads: int = Field(1, ge=1, le=64)
     """Threads that run the model, apart from the event loop."""
+    batch_rows: int = Field(256, ge=1, le=100_000)
+    """Most rows of one model call: requests that arrive together share one, a larger request runs in slices."""
+    queue_rows: int = Field(100_000, ge=1)
+    """Most rows that may wait for the model; what comes beyond them is answered 503 with Retry-After."""
+    queue_timeout_s: float = Field(30.0, gt=0, le=_DAY_S)
+    """Longest time a request may wait for the model before its turn, in seconds; then it is answered 503."""
     timeout_keep_alive: int = Field(65, ge=1, le=_DAY_S)
     """Seconds an idle HTTP connection stays open; longer than the proxy's, or it answers 503 now and then."""
     event_loop: Literal["auto", "asyncio", "uvloop"] = "auto"

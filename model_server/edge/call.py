@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from model_server.edge.tensors import Tensor, to_frame
 from model_server.errors import ContractError, UnknownOutput, Violation
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from model_server.contract import Contract
+    from model_server.edge.outcome import Outcome
     from model_server.explain import Reason
     from model_server.frame import Frame
     from model_server.predictor import Prediction
@@ -25,7 +26,8 @@ class RequestedOutput:
     binary: bool = False
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+# Not frozen, as little as is made once a request: freezing a dataclass makes it five times as slow to create.
+@dataclass(slots=True, eq=False)
 class Call:
     """A decoded request, of any protocol.
 
@@ -50,6 +52,19 @@ class Call:
         """Rows in the request; for tensors, the first dimension of the first."""
         return len(self.rows) if self.rows is not None else self.tensors[0].shape[0]
 
+    def parts(self, n_rows: int) -> Iterator[Call]:
+        """Give the rows in calls of at most so many; all in one when the tensors differ in length."""
+        total = self.n_rows
+        if any(tensor.shape[0] != total for tensor in self.tensors):
+            yield self
+            return
+        for start in range(0, total, n_rows):
+            rows = slice(start, start + n_rows)
+            if self.rows is not None:
+                yield Call(self.rows[rows])
+            else:
+                yield Call(tensors=tuple(tensor.take(rows) for tensor in self.tensors))
+
     def frame(self, contract: Contract) -> Frame:
         """Check the call against a contract.
 
@@ -59,7 +74,7 @@ class Call:
         return contract.frame(self.rows) if self.rows is not None else to_frame(self.tensors, contract)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Answer:
     """What the core found for a call.
 
@@ -68,18 +83,38 @@ class Answer:
         model_name: Name under which the model is served.
         model_version: Version of the bundle that answered.
         contract: Its contract.
-        frame: The checked rows.
-        prediction: One answer a row.
-        reasons: The asked number of reasons a row; empty when none were asked for.
+        outcome: The checked rows, one answer a row, and the reasons that were asked for.
     """
 
     call: Call
     model_name: str
     model_version: str
     contract: Contract
-    frame: Frame
-    prediction: Prediction
-    reasons: tuple[tuple[Reason, ...], ...] = field(default=())
+    outcome: Outcome
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows were answered."""
+        return self.outcome.n_rows
+
+    @property
+    def frame(self) -> Frame:
+        """The checked rows."""
+        return self.outcome.frame
+
+    @property
+    def prediction(self) -> Prediction:
+        """One answer a row."""
+        return self.outcome.prediction
+
+    @property
+    def reasons(self) -> tuple[tuple[Reason, ...], ...]:
+        """The asked number of reasons a row; empty when none were asked for."""
+        return self.outcome.reasons
+
+    def take(self, start: int, stop: int) -> Answer:
+        """Give the rows from ``start`` up to ``stop`` as an answer of their own."""
+        return Answer(self.call, self.model_name, self.model_version, self.contract, self.outcome.take(start, stop))
 
 
 def available_outputs(contract: Contract) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ MAX_REASONS = 1000
 #: Reasons a row where the output is requested without a count.
 DEFAULT_REASONS = 3
 _MAX_ID = 1024
+_NOTHING = memoryview(b"")
 _SCALARS = (str, int, float, bool)
 
 
@@ -109,12 +110,21 @@ def decode_v2(body: bytes, json_length: str | None) -> Call:
         DecodeError: It is not one.
     """
     header_size = _json_length(json_length, len(body))
-    document = _object(parse_json(body[:header_size]), _V2_KEYS, "inputs")
+    return call_of_v2(parse_json(body[:header_size]), memoryview(body)[header_size:])
+
+
+def call_of_v2(document: Any, binary_data: memoryview = _NOTHING) -> Call:
+    """Read a parsed v2 document, and the tensor data behind it.
+
+    Raises:
+        DecodeError: It is not a request.
+    """
+    document = _object(document, _V2_KEYS, "inputs")
     parameters = _parameters(document.get("parameters"), "the request")
     binary = _flag(parameters, "binary_data_output")
     outputs = decode_outputs(document.get("outputs"), binary=binary)
     return Call(
-        tensors=_decode_inputs(document["inputs"], memoryview(body)[header_size:]),
+        tensors=_decode_inputs(document["inputs"], binary_data),
         id=checked_id(document.get("id")),
         outputs=outputs,
         binary=binary,

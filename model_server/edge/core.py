@@ -1,35 +1,46 @@
 """Core: Call -> Answer, the one path that every protocol shares; knows no bytes and no framework.
 
-Rows are checked before anything else sees them, and the model runs in our own executor, off the event loop: KServe
-runs a plain ``predict`` on the loop, where it stalls probes and gRPC (kserve#3950), and the executor that its
-``--max_asyncio_workers`` sizes never reaches the loop that serves.
+Rows are checked before anything else sees them; the requests of all protocols meet in one batcher. A model runs in our
+own executor unless its calls are known to be short: KServe runs a plain ``predict`` on the loop, however long it takes,
+where it stalls probes and gRPC (kserve#3950), and the executor that its ``--max_asyncio_workers`` sizes never reaches
+the loop that serves.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING
 
+from model_server.batching import Limits, MicroBatcher
 from model_server.edge.call import Answer, Call, check_outputs, check_rows
+from model_server.edge.joint import Asked, Joint
 from model_server.errors import ContractError
-from model_server.telemetry import Stopwatch
+from model_server.frame import join_frames
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from model_server.contract import Contract
+    from model_server.edge.outcome import Outcome
     from model_server.edge.repository import BundleRepository
     from model_server.edge.served import Served
-    from model_server.explain import Explanation, Reason
+    from model_server.explain import Explanation
     from model_server.frame import Frame
-    from model_server.predictor import Prediction
     from model_server.telemetry import Metrics
 
 
 class Core:
     """Answers calls with whatever bundle is served at that moment."""
 
-    def __init__(self, repository: BundleRepository, executor: Executor, metrics: Metrics, max_rows: int) -> None:
+    def __init__(
+        self,
+        repository: BundleRepository,
+        executor: Executor,
+        metrics: Metrics,
+        max_rows: int,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
+    ) -> None:
         """Bind the parts.
 
         Args:
@@ -37,19 +48,25 @@ class Core:
             executor: Runs the model.
             metrics: Counts rows, times and broken rules.
             max_rows: Most rows of one request.
+            limits: What bounds the batcher.
         """
         self.repository = repository
         self._executor = executor
         self._metrics = metrics
         self._max_rows = max_rows
+        self._batch_rows = limits.batch_rows
+        self._small_rows = min(limits.batch_rows, max_rows)
+        self._joint = Joint(metrics)
+        self._batcher: MicroBatcher[Asked, Call | Frame, Outcome] = MicroBatcher(self._joint, executor, limits)
 
-    async def answer(self, call: Call, name: str, version: str | None = None) -> Answer:
+    async def answer(self, call: Call, name: str, version: str | None = None, deadline_s: float = math.inf) -> Answer:
         """Predict for a call.
 
         Args:
             call: The decoded request.
             name: Model name of the route.
             version: Version of the route, or None.
+            deadline_s: When it is too late to begin, by the monotonic clock.
 
         Returns:
             The answer, of one bundle throughout.
@@ -60,14 +77,24 @@ class Core:
             UnknownOutput: A requested output is none of the model's.
             ContractError: A row breaks the contract.
             NotSupported: Reasons were asked for, and the estimator cannot be explained.
+            Overloaded: The queue of the model is full, or the deadline passed within it.
         """
-        served = self.repository.require(name, version)
-        check_outputs(call, served.contract)
-        frame = self._frame(call, served.contract)
-        prediction, reasons = await asyncio.get_running_loop().run_in_executor(
-            self._executor, self._predict, served, frame, call.reasons
-        )
-        return Answer(call, served.name, served.version, served.contract, frame, prediction, reasons)
+        return await self.answer_by(self.repository.require(name, version), call, deadline_s)
+
+    async def answer_by(self, served: Served, call: Call, deadline_s: float = math.inf) -> Answer:
+        """Predict for a call with a bundle that was just required, whatever is served when its turn comes.
+
+        Raises:
+            ClientError: As ``answer``.
+            Overloaded: As ``answer``.
+        """
+        if call.outputs:
+            check_outputs(call, served.contract)
+        n_rows = call.n_rows
+        # A small call is checked with those that it is predicted with; a large one is not to keep them waiting.
+        item = call if 0 < n_rows <= self._small_rows else await self._checked(call, served.contract)
+        outcome = await self._batcher.submit(Asked(served, call.reasons), item, n_rows, deadline_s)
+        return Answer(call, served.name, served.version, served.contract, outcome)
 
     async def explain(self, call: Call, name: str) -> tuple[Served, Explanation]:
         """Explain the rows of a call.
@@ -83,42 +110,38 @@ class Core:
         explanation = await asyncio.get_running_loop().run_in_executor(self._executor, _explain, served, frame)
         return served, explanation
 
+    async def _checked(self, call: Call, contract: Contract) -> Frame:
+        if self._batch_rows < call.n_rows <= self._max_rows:
+            frame = await self._checked_in_parts(call, contract)
+            if frame is not None:
+                return frame
+            # Saying what is wrong with a large request takes long; a thread at least takes turns with the loop.
+            return await asyncio.get_running_loop().run_in_executor(self._executor, self._frame, call, contract)
+        return self._frame(call, contract)
+
+    async def _checked_in_parts(self, call: Call, contract: Contract) -> Frame | None:
+        """Check a large request some rows a turn of the loop; None when it breaks the contract somewhere."""
+        frames = []
+        try:
+            for part in call.parts(self._batch_rows):
+                frames.append(part.frame(contract))
+                await asyncio.sleep(0)
+        except ContractError:
+            return None
+        for frame in frames:
+            self._joint.count_warned(frame)
+        return join_frames(frames)
+
     def _frame(self, call: Call, contract: Contract) -> Frame:
         try:
             check_rows(call, self._max_rows)
             frame = call.frame(contract)
         except ContractError as error:
-            self._count(error, contract)
+            self._joint.count(error, contract)
             raise
-        for feature, count in frame.warned.items():
-            self._metrics.out_of_bounds.labels(feature).inc(count)
+        self._joint.count_warned(frame)
         return frame
-
-    def _count(self, error: ContractError, contract: Contract) -> None:
-        names = frozenset(contract.names)  # an unknown feature is the client's word: it must not become a label
-        for violation in error.violations:
-            known = violation.feature if violation.feature in names else ""
-            self._metrics.violations.labels(known).inc()
-
-    def _predict(self, served: Served, frame: Frame, count: int) -> tuple[Prediction, tuple[tuple[Reason, ...], ...]]:
-        watch = Stopwatch()
-        prediction = served.predictor.predict(frame)
-        self._metrics.inference_seconds.labels(served.version).observe(watch.elapsed_s)
-        self._metrics.rows.labels(served.version).inc(frame.n_rows)
-        return prediction, _reasons(served, frame, prediction, count) if count else ()
 
 
 def _explain(served: Served, frame: Frame) -> Explanation:
     return served.explainer().explain(frame)
-
-
-def _reasons(served: Served, frame: Frame, prediction: Prediction, count: int) -> tuple[tuple[Reason, ...], ...]:
-    outputs = _explained_outputs(served.contract, prediction, frame.n_rows)
-    return tuple(_explain(served, frame).reasons(count, outputs))
-
-
-def _explained_outputs(contract: Contract, prediction: Prediction, n_rows: int) -> list[int]:
-    """Choose which output a row's reasons speak of: of several classes, the one that was answered."""
-    if prediction.labels is None or len(contract.output.classes) == 2:
-        return [0] * n_rows
-    return [contract.output.classes.index(label) for label in prediction.labels.tolist()]

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import lru_cache
 from http import HTTPStatus
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from model_server.edge.answers import error_document
 from model_server.errors import BodyTooLarge, BugError, BundleError, DecodeError, ModelServerError, Unavailable
-from model_server.telemetry import RequestRecord, Stopwatch, logger
+from model_server.telemetry import Kind, logger
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
@@ -36,6 +39,8 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 _BODY_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _METHODS = _BODY_METHODS | {"GET", "HEAD", "OPTIONS"}
 JSON = b"application/json"
+_JSON_ONLY = ((b"content-type", JSON),)
+_TOO_LARGE = int(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 #: Status in the log of a request that nobody waits for any more; nginx has the same.
 CLIENT_CLOSED_REQUEST = 499
 #: All that a client learns of an error of ours.
@@ -63,7 +68,7 @@ class Exchange:
         path: Decoded path.
         headers: Header values by lower-case name; of a repeated header the last counts.
         request_id: Identifier, the client's if it is a decent one.
-        watch: Runs since the body was complete.
+        started_s: When the body was complete, by ``time.perf_counter``.
         endpoint: Route template for logs and metrics.
         protocol: Protocol for logs and metrics.
         rows: Rows answered.
@@ -76,7 +81,7 @@ class Exchange:
     path: str
     headers: Mapping[bytes, bytes]
     request_id: str
-    watch: Stopwatch = field(default_factory=Stopwatch)
+    started_s: float
     endpoint: str = "unmatched"
     protocol: str = "http"
     rows: int = 0
@@ -84,18 +89,23 @@ class Exchange:
     status: int = 0
     model_version: str = ""
 
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the body was complete."""
+        return time.perf_counter() - self.started_s
+
     def answered(self, answer: Answer) -> None:
         """Note what was answered, and by which version: the next may be served before the headers are written."""
-        self.rows, self.model_version = answer.frame.n_rows, answer.model_version
+        self.rows, self.model_version = answer.n_rows, answer.model_version
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Response:
     """A complete answer: status, headers beside the ones that every answer has, and body."""
 
     status: int
     body: bytes
-    headers: Sequence[tuple[bytes, bytes]] = ((b"content-type", JSON),)
+    headers: Sequence[tuple[bytes, bytes]] = _JSON_ONLY
 
 
 class Door:
@@ -125,8 +135,7 @@ class Door:
             await self._app(scope, receive, send)
             return
         exchange = _exchange(scope)
-        metrics = self._telemetry.metrics
-        metrics.in_flight.inc()
+        self._telemetry.in_flight += 1
         try:
             await self._answer(exchange, scope, receive, send)
         except Disconnected:
@@ -137,13 +146,13 @@ class Door:
             cut = Unavailable("the server is shutting down: send the request again")
             await self._send(exchange, error_response(exchange, cut), send)
         finally:
-            metrics.in_flight.dec()
+            self._telemetry.in_flight -= 1
             self._finish(exchange)
 
     async def _answer(self, exchange: Exchange, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         try:
             body = await self._body(exchange, receive)
-            exchange.watch = Stopwatch()
+            exchange.started_s = time.perf_counter()
             response = await self._hot.answer(exchange, body)
         except Disconnected:
             raise
@@ -157,14 +166,23 @@ class Door:
     async def _body(self, exchange: Exchange, receive: Receive) -> bytes:
         if exchange.method not in _BODY_METHODS:
             return b""
-        if exchange.headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        headers = exchange.headers
+        if b"content-encoding" in headers and headers[b"content-encoding"].lower() != b"identity":
             raise UnsupportedEncoding("Content-Encoding is not supported: send the body uncompressed")
-        declared = exchange.headers.get(b"content-length", b"0")
+        declared = headers.get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > self._max_body_bytes:
             raise self._too_large()
-        parts, size, more = [], 0, True
-        while more:
-            message = await receive()
+        message = await receive()
+        if message["type"] == "http.request" and not message.get("more_body"):
+            body: bytes = message.get("body", b"")
+            if len(body) > self._max_body_bytes:
+                raise self._too_large()
+            return body
+        return await self._rest_of_body(message, receive)
+
+    async def _rest_of_body(self, message: Message, receive: Receive) -> bytes:
+        parts, size = [], 0
+        while True:
             if message["type"] == "http.disconnect":
                 raise Disconnected
             part = message.get("body", b"")
@@ -172,28 +190,29 @@ class Door:
             size += len(part)
             if size > self._max_body_bytes:
                 raise self._too_large()
-            more = message.get("more_body", False)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+            if not message.get("more_body", False):
+                return b"".join(parts)
+            message = await receive()
 
     def _too_large(self) -> BodyTooLarge:
         return BodyTooLarge(f"the body is larger than {self._max_body_bytes} bytes: split the request")
 
     async def _send(self, exchange: Exchange, response: Response, send: Send) -> None:
-        exchange.status = response.status
-        headers = [*response.headers, (b"content-length", str(len(response.body)).encode())]
-        if response.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        status = exchange.status = response.status
+        size = (b"content-length", b"%d" % len(response.body))
+        headers = [*response.headers, size, *self._common_headers(exchange)]
+        if status == _TOO_LARGE:
             headers.append((b"connection", b"close"))  # the rest of the body is not worth reading
-        headers += self._common_headers(exchange)
-        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": response.body})
 
-    def _common_headers(self, exchange: Exchange) -> list[tuple[bytes, bytes]]:
-        headers = [
+    def _common_headers(self, exchange: Exchange) -> tuple[tuple[bytes, bytes], ...]:
+        own = (
             (b"x-request-id", exchange.request_id.encode()),
-            (b"x-response-time-ms", b"%.2f" % (exchange.watch.elapsed_s * 1000)),
-        ]
+            (b"x-response-time-ms", b"%.2f" % ((time.perf_counter() - exchange.started_s) * 1000)),
+        )
         version = exchange.model_version or self._repository.served_version
-        return [*headers, (b"x-model-version", version.encode())] if version else headers
+        return (*own, _version_header(version)) if version else own
 
     async def _fall_through(
         self, exchange: Exchange, scope: MutableMapping[str, Any], body: bytes, send: Send, receive: Receive
@@ -220,31 +239,45 @@ class Door:
         exchange.protocol = _protocol(exchange.endpoint)
 
     def _finish(self, exchange: Exchange) -> None:
-        self._telemetry.finished(
-            RequestRecord(
-                protocol=exchange.protocol,
-                method=exchange.method,
-                endpoint=exchange.endpoint,
-                status=exchange.status,
-                latency_s=exchange.watch.elapsed_s,
-                request_id=exchange.request_id,
-                model_name=self._repository.model_name or "",
-                model_version=exchange.model_version or self._repository.served_version,
-                rows=exchange.rows,
-                error_type=exchange.error_type,
-            )
+        repository = self._repository
+        kind = Kind(
+            exchange.protocol,
+            exchange.method,
+            exchange.endpoint,
+            exchange.status,
+            repository.model_name or "",
+            exchange.model_version or repository.served_version,
+            exchange.error_type,
         )
+        latency_s = time.perf_counter() - exchange.started_s
+        self._telemetry.count(kind, latency_s, exchange.request_id, exchange.rows)
 
 
 def _exchange(scope: MutableMapping[str, Any]) -> Exchange:
     headers = dict(scope["headers"])
     method = scope["method"] if scope["method"] in _METHODS else "OTHER"
-    return Exchange(method, scope["path"], headers, request_id_of(headers.get(b"x-request-id", b"").decode("latin-1")))
+    asked = headers.get(b"x-request-id")
+    request_id = _own_id() if asked is None else request_id_of(asked.decode("latin-1"))
+    return Exchange(method, scope["path"], headers, request_id, time.perf_counter())
+
+
+@lru_cache(maxsize=4)
+def _version_header(version: str) -> tuple[bytes, bytes]:
+    return b"x-model-version", version.encode()
+
+
+# Identifiers must differ between processes, and within one: half of a random UUID, and a count from a random start.
+_OWN_PREFIX = str(uuid.uuid4())[:24]
+_OWN_COUNT = count(uuid.uuid4().int & 0xFFFF_FFFF_FFFF)
 
 
 def request_id_of(asked: str) -> str:
     """Take the client's identifier if it is a decent one, else make one."""
-    return asked if _REQUEST_ID.fullmatch(asked) else str(uuid.uuid4())
+    return asked if asked and _REQUEST_ID.fullmatch(asked) else _own_id()
+
+
+def _own_id() -> str:
+    return f"{_OWN_PREFIX}{next(_OWN_COUNT) & 0xFFFF_FFFF_FFFF:012x}"
 
 
 def _protocol(endpoint: str) -> str:

@@ -14,8 +14,9 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from model_server.edge.call import Call
-from model_server.edge.codec import DEFAULT_REASONS, parse_json
+from model_server.edge.codec import DEFAULT_REASONS
 from model_server.edge.facade_answers import documents, shows_risk
+from model_server.edge.large import parse
 from model_server.errors import ContractError, DecodeError, Violation
 
 if TYPE_CHECKING:
@@ -76,18 +77,18 @@ def facade_router(core: Core) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     async def predict(request: Request) -> Response:
-        document = parse_json(await request.body())
+        document = await parse(await request.body())
         served = _served(core)
         ask = decode_one(document, served.manifest, request.query_params)
         answer = await _answer(core, served, ask, request)
         return _json(documents(answer, served.manifest.serving)[0])
 
     async def predict_batch(request: Request) -> Response:
-        document = parse_json(await request.body())
+        document = await parse(await request.body())
         served = _served(core)
         ask = decode_batch(document, served.manifest, request.query_params)
         answer = await _answer(core, served, ask, request)
-        elapsed_s = request.scope["exchange"].watch.elapsed_s
+        elapsed_s = request.scope["exchange"].elapsed_s
         return _json(_batch_document(answer, served.manifest, elapsed_s))
 
     for path in ONE_PATHS:

@@ -68,7 +68,7 @@ def _risks(answer: Answer) -> list[dict[str, Any]]:
     numbers = np.asarray(answer.prediction.probabilities)[:, output.positive_index].tolist()
     return [
         {risk_key(output): round(number, RISK_DECIMALS), "risk_tier": tier}
-        for number, tier in zip(numbers, tiers(answer), strict=True)
+        for number, tier in zip(numbers, tiers(answer.prediction, answer.contract.output), strict=True)
     ]
 
 
@@ -76,7 +76,7 @@ def _values(answer: Answer) -> list[dict[str, Any]]:
     values = [] if answer.prediction.values is None else answer.prediction.values.tolist()
     rows: list[dict[str, Any]] = [{"value": value} for value in values]
     if answer.contract.output.tiers:
-        for row, tier in zip(rows, tiers(answer), strict=True):
+        for row, tier in zip(rows, tiers(answer.prediction, answer.contract.output), strict=True):
             row["tier"] = tier
     return rows
 

@@ -7,7 +7,8 @@ contents of named columns, and its interceptor answers UNKNOWN where it means UN
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+import math
+import time
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -21,7 +22,7 @@ from model_server.edge.door import request_id_of
 from model_server.edge.grpc_codec import decode_request, encode_answer
 from model_server.edge.metadata import model_metadata
 from model_server.errors import BugError, ModelNotReady, ModelServerError
-from model_server.telemetry import RequestRecord, Stopwatch, logger
+from model_server.telemetry import Kind, Stopwatch, logger
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from model_server.settings import Settings
     from model_server.telemetry import Telemetry
 
-_SERVICE = "/inference.GRPCInferenceService/"
+_SERVICE = "inference.GRPCInferenceService"
 
 
 class Servicer(InferenceServicer):
@@ -67,9 +68,8 @@ class Servicer(InferenceServicer):
 
     async def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802 - the protocol's name
         """Predict: typed contents are answered typed, raw ones raw."""
-        del context
-        self._repository.require(request.model_name, request.model_version or None)
-        answer = await self._core.answer(decode_request(request), request.model_name, request.model_version or None)
+        served = self._repository.require(request.model_name, request.model_version or None)
+        answer = await self._core.answer_by(served, decode_request(request), _deadline_s(context))
         return encode_answer(answer, raw=bool(request.raw_input_contents))
 
     async def RepositoryModelLoad(self, request: Any, context: Any) -> Any:  # noqa: N802 - the protocol's name
@@ -90,31 +90,30 @@ class Servicer(InferenceServicer):
         self._guard.check(token if isinstance(token, str) else None)
 
 
-class Envelope(aio.ServerInterceptor):
-    """What the door is for HTTP: identifier, status, log line and counts of every call."""
+class Envelope:
+    """What the door is for HTTP: identifier, status, log line and counts of every call.
+
+    It is put around the handlers once. As an interceptor of gRPC's it would be asked anew for each call.
+    """
 
     def __init__(self, repository: BundleRepository, telemetry: Telemetry) -> None:
         """Bind what names the version, and what counts."""
         self._repository = repository
         self._telemetry = telemetry
 
-    async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], details: Any) -> Any:
-        """Wrap the handler of a call."""
-        handler = await continuation(details)
-        if handler is None or handler.unary_unary is None:
-            return handler
-        method = details.method.removeprefix(_SERVICE)
+    def around(self, method: str, handler: Any) -> Any:
+        """Wrap the handler of a method."""
+        answer = handler.unary_unary
 
         async def call(request: Any, context: Any) -> Any:
-            return await self._call(method, handler.unary_unary, request, context)
+            return await self._call(method, answer, request, context)
 
         return grpc.unary_unary_rpc_method_handler(call, handler.request_deserializer, handler.response_serializer)
 
     async def _call(self, method: str, handler: Callable[..., Awaitable[Any]], request: Any, context: Any) -> Any:
         request_id = _request_id(context)
         watch, status, slug, version = Stopwatch(), "OK", "", ""
-        metrics = self._telemetry.metrics
-        metrics.in_flight.inc()
+        self._telemetry.in_flight += 1
         try:
             response = await handler(request, context)
             version = getattr(response, "model_version", "")
@@ -129,40 +128,15 @@ class Envelope(aio.ServerInterceptor):
         else:
             return response
         finally:
-            metrics.in_flight.dec()
+            self._telemetry.in_flight -= 1
             rows = request.inputs[0].shape[0] if status == "OK" and method == "ModelInfer" else 0
-            self._finish(_Ending(method, status, watch.elapsed_s, request_id, rows, slug, version))
+            name, version = self._repository.model_name or "", version or self._repository.served_version
+            kind = Kind("grpc", "RPC", method, status, name, version, slug)
+            self._telemetry.count(kind, watch.elapsed_s, request_id, rows)
 
     def _metadata(self, request_id: str, version: str) -> tuple[tuple[str, str], ...]:
         version = version or self._repository.served_version
         return (("x-request-id", request_id), *((("x-model-version", version),) if version else ()))
-
-    def _finish(self, ending: _Ending) -> None:
-        self._telemetry.finished(
-            RequestRecord(
-                protocol="grpc",
-                method="RPC",
-                endpoint=ending.method,
-                status=ending.status,
-                latency_s=ending.latency_s,
-                request_id=ending.request_id,
-                model_name=self._repository.model_name or "",
-                model_version=ending.version or self._repository.served_version,
-                rows=ending.rows,
-                error_type=ending.slug,
-            )
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Ending:
-    method: str
-    status: str
-    latency_s: float
-    request_id: str
-    rows: int
-    slug: str
-    version: str
 
 
 def _refusal(error: Exception, request_id: str) -> ModelServerError:
@@ -183,8 +157,31 @@ def _short(text: str) -> str:
 
 
 def _request_id(context: Any) -> str:
-    asked = dict(context.invocation_metadata() or ()).get("x-request-id", "")
+    asked: Any = ""  # of a binary header, bytes
+    for key, value in context.invocation_metadata() or ():
+        if key == "x-request-id":
+            asked = value
     return request_id_of(asked if isinstance(asked, str) else "")
+
+
+def _deadline_s(context: Any) -> float:
+    left_s = context.time_remaining()
+    return math.inf if left_s is None else time.monotonic() + float(left_s)
+
+
+class _Methods:
+    """Takes the place of a server in KServe's generated registration, to get at its table of handlers."""
+
+    def __init__(self) -> None:
+        self.handlers: dict[str, Any] = {}
+
+    def add_generic_rpc_handlers(self, handlers: Any) -> None:
+        """Leave out: the same handlers come by their names."""
+
+    def add_registered_method_handlers(self, service: str, handlers: dict[str, Any]) -> None:
+        """Keep the handlers."""
+        del service
+        self.handlers = handlers
 
 
 def create_grpc_server(servicer: Servicer, envelope: Envelope, settings: Settings) -> tuple[Any, int]:
@@ -201,8 +198,11 @@ def create_grpc_server(servicer: Servicer, envelope: Envelope, settings: Setting
         ("grpc.max_receive_message_length", settings.grpc_max_receive_message_length),
         ("grpc.so_reuseport", int(settings.workers > 1)),
     ]
-    server = aio.server(interceptors=(envelope,), options=options)
-    stubs.add_GRPCInferenceServiceServicer_to_server(servicer, server)
+    methods = _Methods()
+    stubs.add_GRPCInferenceServiceServicer_to_server(servicer, methods)
+    handlers = {name: envelope.around(name, handler) for name, handler in methods.handlers.items()}
+    server = aio.server(options=options)
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, handlers),))
     host = f"[{settings.http_host}]" if ":" in settings.http_host else settings.http_host
     port = server.add_insecure_port(f"{host}:{settings.grpc_port}")
     return server, port

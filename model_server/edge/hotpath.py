@@ -5,15 +5,18 @@ The whole data path of a request can be read in ``_predict`` and ``_infer``.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
-from model_server.edge import answers, codec
+from model_server.edge import answers, codec, large
 from model_server.edge.door import Exchange, Response, error_response
 from model_server.errors import MethodNotAllowed
 
 if TYPE_CHECKING:
+    from model_server.edge.call import Answer
     from model_server.edge.core import Core
 
 V1_PREDICT = "/v1/models/{model_name}:predict"
@@ -23,7 +26,36 @@ V2_INFER_VERSION = "/v2/models/{model_name}/versions/{model_version}/infer"
 _V1 = re.compile(r"/v1/models/([^/]+):predict")
 _V1_VERB = re.compile(r"/v1/models/[^/]+:(?:predict|explain)")
 _V2 = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
+#: An answer of more rows is encoded in parts of as many, half a millisecond each.
+ENCODED_ROWS = 1024
 _HEADER_LENGTH = b"inference-header-content-length"
+
+
+class _Route(NamedTuple):
+    """A path that is answered here, taken apart.
+
+    Attributes:
+        name: The model's name.
+        version: Its version, or None.
+        protocol: ``v1`` or ``v2``.
+        template: The route; empty for v1's explain, which only refuses other methods here.
+        is_verb: Whether it is v1's form, where the verb follows the name.
+    """
+
+    name: str
+    version: str | None
+    protocol: str
+    template: str
+    is_verb: bool
+
+
+@lru_cache(maxsize=64)
+def _route(path: str) -> _Route | None:
+    if match := _V1.fullmatch(path):
+        return _Route(match[1], None, "v1", V1_PREDICT, is_verb=True)
+    if match := _V2.fullmatch(path):
+        return _Route(match[1], match[2], "v2", V2_INFER_VERSION if match[2] else V2_INFER, is_verb=False)
+    return _Route("", None, "v1", "", is_verb=True) if _V1_VERB.fullmatch(path) else None
 
 
 class HotPath:
@@ -48,33 +80,50 @@ class HotPath:
         Raises:
             ModelServerError: The request is refused; the door renders it.
         """
+        route = _route(exchange.path)
         if exchange.method != "POST":
-            return _post_only(exchange) if _V1_VERB.fullmatch(exchange.path) else None
-        if match := _V1.fullmatch(exchange.path):
-            exchange.endpoint, exchange.protocol = V1_PREDICT, "v1"
-            return await self._predict(exchange, body, match[1])
-        if match := _V2.fullmatch(exchange.path):
-            exchange.endpoint, exchange.protocol = V2_INFER_VERSION if match[2] else V2_INFER, "v2"
-            return await self._infer(exchange, body, match[1], match[2])
-        return None
+            return _post_only(exchange) if route is not None and route.is_verb else None
+        if route is None or not route.template:
+            return None
+        exchange.endpoint, exchange.protocol = route.template, route.protocol
+        if route.protocol == "v1":
+            return await self._predict(exchange, body, route.name)
+        return await self._infer(exchange, body, route.name, route.version)
 
     async def _predict(self, exchange: Exchange, body: bytes, name: str) -> Response | None:
-        self._core.repository.require(name)
-        call = codec.decode_v1(body)
+        served = self._core.repository.require(name)
+        document = await large.parse(body) if large.is_large(body) else codec.parse_json(body)
+        call = codec.call_of_v1(document)
         if not self._answers:
             return None
-        answer = await self._core.answer(call, name)
+        answer = await self._core.answer_by(served, call)
         exchange.answered(answer)
-        return Response(200, answers.encode_v1(answer, bare=self._bare))
+        if answer.n_rows <= ENCODED_ROWS:
+            return Response(200, answers.encode_v1(answer, bare=self._bare))
+        await large.let_go(call)
+        return Response(200, await self._encoded(answer))
+
+    async def _encoded(self, answer: Answer) -> bytes:
+        """Encode a large answer some rows a turn of the loop."""
+        parts = []
+        for part in answers.v1_parts(answer, ENCODED_ROWS, bare=self._bare):
+            parts.append(part)
+            await asyncio.sleep(0)
+        return b"".join(parts)
 
     async def _infer(self, exchange: Exchange, body: bytes, name: str, version: str | None) -> Response | None:
-        self._core.repository.require(name, version)
+        served = self._core.repository.require(name, version)
         length = exchange.headers.get(_HEADER_LENGTH)
-        call = codec.decode_v2(body, None if length is None else length.decode("latin-1"))
+        if length is None and large.is_large(body):
+            call = codec.call_of_v2(await large.parse(body))
+        else:
+            call = codec.decode_v2(body, None if length is None else length.decode("latin-1"))
         if not self._answers:
             return None
-        answer = await self._core.answer(call, name, version)
+        answer = await self._core.answer_by(served, call)
         exchange.answered(answer)
+        if answer.n_rows > ENCODED_ROWS:
+            await large.let_go(call)
         content, json_size = answers.encode_v2(answer)
         if json_size is None:
             return Response(200, content)

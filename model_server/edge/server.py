@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 from kserve import ModelServer
 
+from model_server.batching import Limits
 from model_server.cpu import cpu_limit, limit_threads
 from model_server.edge.admin import Guard
 from model_server.edge.app import create_app
@@ -29,7 +30,7 @@ from model_server.edge.model import ServedModel
 from model_server.edge.repository import BundleRepository
 from model_server.edge.served import Wanted
 from model_server.errors import BundleError, ConfigError, ModelServerError
-from model_server.telemetry import Metrics, Stopwatch, Telemetry, logger
+from model_server.telemetry import Metrics, Stopwatch, Telemetry, logger, write_later
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,8 +68,8 @@ class BundleServer(ModelServer):
         self._when_loaded = when_loaded
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="load")
         # OpenMP counts by thread, so each thread that predicts is limited, not the process.
-        share = max(1, cpu_limit() // settings.predict_threads)
-        self._executor = ThreadPoolExecutor(settings.predict_threads, "predict", limit_threads, (share,))
+        self._share = max(1, cpu_limit() // settings.predict_threads)
+        self._executor = ThreadPoolExecutor(settings.predict_threads, "predict", limit_threads, (self._share,))
         self.repository = BundleRepository(_wanted(settings), self._loader, metrics)
         super().__init__(
             registered_models=self.repository,
@@ -78,7 +79,10 @@ class BundleServer(ModelServer):
             workers=1,
         )
         self._telemetry = Telemetry(metrics, log_requests=settings.enable_latency_logging)
-        self.core = Core(self.repository, self._executor, metrics, settings.max_rows)
+        limits = Limits(
+            settings.batch_rows, settings.queue_rows, threads=settings.predict_threads, wait_s=settings.queue_timeout_s
+        )
+        self.core = Core(self.repository, self._executor, metrics, settings.max_rows, limits)
         self.repository.make_model = self._model
         self.app = create_app(self.core, self._telemetry, settings)
         self._stopping: asyncio.Event | None = None
@@ -108,8 +112,12 @@ class BundleServer(ModelServer):
         self._stopping = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._watch_signals()
-        with contextlib.closing(_listen(self.settings)) as listener:
-            await self._serve_on(listener, self._stopping)
+        write_later(self._loop.call_soon)
+        try:
+            with contextlib.closing(_listen(self.settings)) as listener:
+                await self._serve_on(listener, self._stopping)
+        finally:
+            write_later(None)
 
     async def _serve_on(self, listener: socket.socket, stopping: asyncio.Event) -> None:
         self.http_port = listener.getsockname()[1]
@@ -166,6 +174,7 @@ class BundleServer(ModelServer):
                 served = await self.repository.reload()
                 # The first thread that predicts comes up now, not with the first request.
                 await self._loop.run_in_executor(self._executor, served.predictor.check_golden)
+                limit_threads(self._share)  # short calls run in this thread
         except TimeoutError:
             limit = self.settings.startup_timeout_s
             self._fail(

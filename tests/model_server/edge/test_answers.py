@@ -12,6 +12,7 @@ from model_server.edge import answers
 from model_server.edge.call import Answer, Call, RequestedOutput, available_outputs
 from model_server.edge.explanations import v1_explanations
 from model_server.edge.metadata import inputs_of, model_metadata, outputs_of
+from model_server.edge.outcome import outcome_of
 from model_server.errors import BugError, ContractError, ModelNotReady, Violation
 from tests.conformance.wire import v2_outputs
 from tests.model_server.edge.bundles import NUMBERS, PEOPLE
@@ -26,7 +27,7 @@ def answer(served: Served, rows: list[Any], *, reasons: int = 0, **asked: Any) -
     told = tuple(served.explainer().explain(frame).reasons(reasons)) if reasons else ()
     call = Call(rows=rows, reasons=reasons, **asked)
     prediction = served.predictor.predict(frame)
-    return Answer(call, served.name, served.version, served.contract, frame, prediction, told)
+    return Answer(call, served.name, served.version, served.contract, outcome_of(frame, prediction, told))
 
 
 def v1(found: Answer, *, bare: bool = False) -> Any:
