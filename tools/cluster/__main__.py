@@ -1,0 +1,144 @@
+"""The commands `up`, `down` and `build`: knows the order of the steps and their times; each step is another module."""
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tools import gotools
+from tools.cluster import docker, ingress, kind, knative, kserve, node, objects, server, sources
+from tools.cluster.commands import ClusterError, succeeds
+
+#: What a first build takes, most of it for Go's caches.
+DISK_NEEDED_GB = 30
+
+
+@contextmanager
+def step(name: str) -> Iterator[None]:
+    """Say how long a step took."""
+    started = time.monotonic()
+    yield
+    print(f"cluster: {name:28} {time.monotonic() - started:6.1f} s", flush=True)
+
+
+def is_built() -> bool:
+    """Decide where images come from: E2E_IMAGES, else from a registry if it answers, else from source."""
+    wanted = os.environ.get("E2E_IMAGES", "")
+    if wanted not in {"", "pull", "build"}:
+        raise ClusterError(f"E2E_IMAGES is {wanted}; it is pull, build, or not set")
+    if wanted:
+        return wanted == "build"
+    return not succeeds(["docker", "pull", "--quiet", ingress.PUBLISHED["controller"]], timeout_s=120)
+
+
+def up() -> None:
+    """Make the cluster with all that the tests need, from whatever is there already.
+
+    Raises:
+        ClusterError: A step failed; the text says which and what to do.
+    """
+    docker.demand()
+    built = is_built()
+    print(f"cluster: images are {'built here' if built else 'pulled'} (E2E_IMAGES)", flush=True)
+    if built:
+        warn_of_little_disk()
+        build()
+    with step("the server's image"):
+        image = server.build(built=built)
+    if not kind.exists():
+        with step("kind create cluster"):
+            kind.create(built=built)
+    if built:
+        with step("resolve names without a host"):
+            detach_names()
+        with step("load the parts' images"):
+            load()
+    with step("load the server's image"):
+        kind.load_image(image)
+    with step("KServe"):
+        kserve.install(built=built)
+    with step("Knative Serving"):
+        knative.install(built=built)
+    with step("ingress"):
+        ingress.install(built=built)
+    print(f"cluster: ready; context {kind.CONTEXT}, ingress http://127.0.0.1:{kind.INGRESS_PORT}, image {image}")
+
+
+def warn_of_little_disk() -> None:
+    """Say so when a first build may not fit."""
+    free = shutil.disk_usage(gotools.cache().parent if gotools.cache().parent.is_dir() else Path.home()).free / 1e9
+    if free < DISK_NEEDED_GB:
+        print(f"cluster: {free:.0f} GB are free; a first build may need {DISK_NEEDED_GB}", file=sys.stderr, flush=True)
+
+
+def build() -> None:
+    """Build every binary and image that is not there yet."""
+    with step("Go binaries"):
+        for part in parts():
+            gotools.build(part.tool, part.binary)
+        for binary in node.NODE_BINARIES:
+            gotools.build("kubernetes", binary)
+    with step("the node's image"):
+        node.image()
+    with step("the ingress's image"):
+        ingress.image()
+
+
+def parts() -> list[sources.Binary]:
+    """List the images of one binary each that run on the cluster beside its control plane."""
+    return [*sources.control_plane(), *sources.kserve(), *sources.knative()]
+
+
+def load() -> None:
+    """Bring the images that were built here into the node."""
+    with tempfile.TemporaryDirectory(dir=gotools.cache()) as scratch:
+        for part in (*sources.kserve(), *sources.knative()):
+            archive = Path(scratch, f"{part.image}.tar")
+            node.archive(part, archive)
+            kind.load(archive)
+            archive.unlink()
+    kind.load_image(ingress.image())
+
+
+def detach_names() -> None:
+    """Let CoreDNS answer for the cluster alone: there is no resolver behind it, and without one it would not start."""
+    found = objects.get("v1", "ConfigMap", "coredns", "kube-system")
+    if found is None:
+        raise ClusterError("the cluster has no ConfigMap coredns in kube-system")
+    kept, depth = [], 0
+    for line in found["data"]["Corefile"].splitlines():
+        word = line.strip()
+        if depth or word.startswith(("forward ", "loop")):
+            depth += word.endswith("{") - (word == "}")
+            continue
+        kept.append(line)
+    metadata = {"name": "coredns", "namespace": "kube-system"}
+    data = {"Corefile": "\n".join(kept) + "\n"}
+    objects.apply([{"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}])
+    objects.restart("coredns", "kube-system")
+    objects.wait_for_deployments("kube-system")
+
+
+def main() -> int:
+    """Run one of the commands."""
+    parser = argparse.ArgumentParser(prog="python -m tools.cluster", description=__doc__)
+    parser.add_argument("command", choices=("up", "down", "build"))
+    command = parser.parse_args().command
+    started = time.monotonic()
+    try:
+        docker.demand()
+        {"up": up, "down": kind.delete, "build": build}[command]()
+    except (ClusterError, gotools.ToolsError) as error:
+        print(f"cluster: {error}", file=sys.stderr)
+        return 1
+    print(f"cluster: {command} took {time.monotonic() - started:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

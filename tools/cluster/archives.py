@@ -1,4 +1,4 @@
-"""Image archives: knows Docker's archive format; writes an image of given files without any daemon, and runs nothing."""
+"""Image archives: knows how Docker writes an image of given files, without any daemon; runs nothing."""
 
 import hashlib
 import io

@@ -11,6 +11,7 @@ from tools import gotools
 from tools.cluster.commands import ClusterError, run
 
 SUITE = "bookworm"
+WASTE = ("var/cache/apt/archives", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale")
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,13 @@ def make(root: Root) -> Path:
         folder = Path(scratch, "root")
         included = ",".join(root.packages)
         run(["debootstrap", "--variant=minbase", f"--include={included}", SUITE, folder, *_mirror()], timeout_s=1800)
-        for waste in ("var/cache/apt/archives", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale"):
+        for waste in (
+            "var/cache/apt/archives",
+            "var/lib/apt/lists",
+            "usr/share/doc",
+            "usr/share/man",
+            "usr/share/locale",
+        ):
             shutil.rmtree(folder / waste, ignore_errors=True)
         draft = root.path.with_suffix(f".{os.getpid()}")
         run(["tar", "--numeric-owner", "-C", folder, "-cf", draft, "."])

@@ -1,4 +1,4 @@
-"""Knative Serving on the cluster: knows its objects and how they must be set; knows nothing of KServe and of our ingress."""
+"""Knative Serving on the cluster: knows its objects and how they must be set; knows nothing of KServe."""
 
 import re
 from collections.abc import Iterator
@@ -32,7 +32,11 @@ def install(*, built: bool) -> None:
 
 def manifests() -> Iterator[Object]:
     """Read the objects of a release from the modules of Knative's sources."""
-    folders = {"knative.dev/serving": "config/core", "knative.dev/networking": "config", "knative.dev/caching": "config"}
+    folders = {
+        "knative.dev/serving": "config/core",
+        "knative.dev/networking": "config",
+        "knative.dev/caching": "config",
+    }
     for module, folder in folders.items():
         for file in sorted(gotools.source(module, SOURCES).joinpath(folder).rglob("*.yaml")):
             yield from (each for each in yaml.load_all(file.read_text("utf-8"), yaml.CSafeLoader) if each)

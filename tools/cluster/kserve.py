@@ -1,4 +1,4 @@
-"""KServe on the cluster: knows which of its objects the tests need and how they must be set; knows nothing of our chart."""
+"""KServe on the cluster: knows which of its objects are needed and how they must be set; knows nothing of our chart."""
 
 import json
 from typing import Any

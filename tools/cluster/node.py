@@ -1,4 +1,4 @@
-"""The node's image: knows how to put Debian, the Kubernetes binaries and the control plane's images into one kind can start."""
+"""The node's image: knows how to put Debian, the Kubernetes binaries and their images into one that kind can start."""
 
 import hashlib
 import os
@@ -11,7 +11,7 @@ import yaml
 from tools import gotools
 from tools.cluster import archives, docker, sources
 
-FILES = Path(__file__).resolve().parent / "node"
+FILES = Path(__file__).resolve().parent / "files" / "node"
 #: Where each file of ours goes in the node.
 PLACES = {
     "entrypoint": "usr/local/bin/entrypoint",

@@ -1,12 +1,11 @@
-"""Objects of a cluster: knows how to apply many, in the order they need, and to wait for them; knows no kind in particular."""
+"""Objects of a cluster: knows how to apply many, in the order they need, and to wait; knows no kind in particular."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from kubernetes import config, dynamic
-from kubernetes.client import ApiClient
 from kubernetes.client.exceptions import ApiException
 from kubernetes.dynamic.exceptions import ResourceNotFoundError
 from urllib3.exceptions import HTTPError
@@ -22,14 +21,7 @@ FIRST = ("CustomResourceDefinition", "Namespace", "ServiceAccount", "ClusterRole
 @cache
 def api() -> dynamic.DynamicClient:
     """Connect to the cluster that the kubeconfig's current context names."""
-    return dynamic.DynamicClient(ApiClient(configuration=_configuration()))
-
-
-def _configuration() -> Any:
-    found = config.kube_config.Configuration()
-    config.load_kube_config(client_configuration=found)
-    found.retries = 2
-    return found
+    return dynamic.DynamicClient(config.new_client_from_config())  # type: ignore[no-untyped-call]
 
 
 def apply(objects: Iterable[Object], *, timeout_s: float = 120.0) -> None:
@@ -47,7 +39,7 @@ def apply(objects: Iterable[Object], *, timeout_s: float = 120.0) -> None:
     for each in definitions:
         _apply(each, timeout_s)
     for each in definitions:
-        wait(f"kind {each['spec']['names']['kind']}", lambda each=each: _is_established(each))
+        wait(f"kind {each['spec']['names']['kind']}", partial(_is_established, each))
     for each in ordered[len(definitions) :]:
         _apply(each, timeout_s)
 
@@ -140,3 +132,12 @@ def is_rolled_out(deployment: Object) -> bool:
     return status.get("observedGeneration", 0) >= deployment["metadata"]["generation"] and all(
         status.get(field, 0) == wanted for field in ("updatedReplicas", "readyReplicas", "replicas")
     )
+
+
+def restart(name: str, namespace: str) -> None:
+    """Let a Deployment replace its pods."""
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    annotations = {"kubectl.kubernetes.io/restartedAt": now}
+    body = {"spec": {"template": {"metadata": {"annotations": annotations}}}}
+    resource = api().resources.get(api_version="apps/v1", kind="Deployment")
+    resource.patch(name=name, namespace=namespace, body=body, content_type="application/merge-patch+json")

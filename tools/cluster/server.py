@@ -1,4 +1,4 @@
-"""Our own image: knows how to build the repository's Dockerfile for the cluster; knows nothing of what the server does."""
+"""Our own image: knows how to build the repository's Dockerfile for the cluster; knows nothing of the server."""
 
 import os
 import re

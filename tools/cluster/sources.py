@@ -14,9 +14,9 @@ PAUSE = f"{REGISTRY}/pause:3.10.1"
 PYTHON = Root("python", ("python3", "python3-venv", "python3-pip", "ca-certificates"))
 NODE = Root(
     "node",
-    tuple(
-        "ca-certificates conntrack containerd containernetworking-plugins ebtables ethtool iproute2 iptables jq kmod mount"
-        " nftables procps runc socat util-linux".split()
+    (
+        *("ca-certificates", "conntrack", "containerd", "containernetworking-plugins", "ebtables", "ethtool"),
+        *("iproute2", "iptables", "jq", "kmod", "mount", "nftables", "procps", "runc", "socat", "util-linux"),
     ),
 )
 
