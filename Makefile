@@ -162,7 +162,7 @@ rollback: setup ## Give the revision before all requests
 
 .PHONY: e2e
 e2e: cluster-up ## Make the cluster and run the end-to-end tests on it; the cluster stays
-	@$(RUN) -m pytest -m e2e --e2e tests/e2e $(E2E_WORDS)
+	@$(RUN) -m pytest -m e2e --e2e -v -o faulthandler_timeout=900 --durations=15 tests/e2e $(E2E_WORDS)
 
 ##@ Upkeep
 

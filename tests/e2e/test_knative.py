@@ -1,4 +1,4 @@
-"""The chart on a real cluster in Knative mode: shares of requests counted and moved in every documented way, to zero too."""
+"""The chart on a real cluster in Knative mode: shares of requests, moved in every documented way and counted."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """The commands `up`, `down` and `build`: knows the order of the steps and their times; each step is another module."""
 
 import argparse
-import os
 import shutil
 import sys
 import tempfile
@@ -11,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tools import gotools
-from tools.cluster import docker, ingress, kind, knative, kserve, node, objects, server, sources
-from tools.cluster.commands import ClusterError, succeeds
+from tools.cluster import docker, ingress, kind, knative, kserve, node, objects, origin, server, sources
+from tools.cluster.commands import ClusterError
 
 #: What a first build takes, most of it for Go's caches.
 DISK_NEEDED_GB = 30
@@ -26,16 +25,6 @@ def step(name: str) -> Iterator[None]:
     print(f"cluster: {name:28} {time.monotonic() - started:6.1f} s", flush=True)
 
 
-def is_built() -> bool:
-    """Decide where images come from: E2E_IMAGES, else from a registry if it answers, else from source."""
-    wanted = os.environ.get("E2E_IMAGES", "")
-    if wanted not in {"", "pull", "build"}:
-        raise ClusterError(f"E2E_IMAGES is {wanted}; it is pull, build, or not set")
-    if wanted:
-        return wanted == "build"
-    return not succeeds(["docker", "pull", "--quiet", ingress.PUBLISHED["controller"]], timeout_s=120)
-
-
 def up() -> None:
     """Make the cluster with all that the tests need, from whatever is there already.
 
@@ -43,7 +32,7 @@ def up() -> None:
         ClusterError: A step failed; the text says which and what to do.
     """
     docker.demand()
-    built = is_built()
+    built = origin.is_built()
     print(f"cluster: images are {'built here' if built else 'pulled'} (E2E_IMAGES)", flush=True)
     if built:
         warn_of_little_disk()

@@ -11,7 +11,7 @@ from tools.deploy.programs import ask_kubectl
 
 CLAIM = "models"
 LOADER = "bundle-loader"
-UNPACK = "import sys, tarfile; tarfile.open(fileobj=sys.stdin.buffer, mode='r|').extractall('/models', filter='data')"
+UNPACK = "import sys, tarfile; tarfile.open(fileobj=sys.stdin.buffer, mode='r|').extractall('/models')"
 #: All that Pod Security 'restricted' asks for.
 RESTRICTED = {
     "allowPrivilegeEscalation": False,
