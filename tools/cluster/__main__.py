@@ -39,8 +39,9 @@ def up() -> None:
         build()
     with step("the server's image"):
         image = server.build(built=built)
-    if not kind.exists():
+    if not kind.runs():
         with step("kind create cluster"):
+            kind.delete()
             kind.create(built=built)
     if built:
         with step("resolve names without a host"):
@@ -87,9 +88,12 @@ def load() -> None:
     """Bring the images that were built here into the node."""
     with tempfile.TemporaryDirectory(dir=gotools.cache()) as scratch:
         for part in (*sources.kserve(), *sources.knative()):
+            mark = f"{part.image}-{gotools.fingerprint(part.tool)}"
+            if kind.has(mark):
+                continue
             archive = Path(scratch, f"{part.image}.tar")
             node.archive(part, archive)
-            kind.load(archive)
+            kind.load(archive, mark)
             archive.unlink()
     kind.load_image(ingress.image())
 

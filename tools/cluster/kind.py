@@ -7,10 +7,11 @@ import yaml
 
 from tools import gotools
 from tools.cluster import node, sources
-from tools.cluster.commands import run
+from tools.cluster.commands import run, succeeds
 
 NAME = "model-server"
 CONTEXT = f"kind-{NAME}"
+NODE = f"{NAME}-control-plane"
 #: Doors of the cluster, all on the loopback address: the ingress, then a Service of a test's own (REST, gRPC).
 INGRESS_PORT, REST_PORT, GRPC_PORT = 31080, 31081, 31082
 
@@ -19,9 +20,12 @@ def _kind() -> str:
     return str(gotools.build("kind"))
 
 
-def exists() -> bool:
-    """Say whether the cluster is there."""
-    return NAME in run([_kind(), "get", "clusters"]).split()
+def runs() -> bool:
+    """Say whether the cluster is there and its API answers; one that a restarted daemon left behind does not."""
+    if NAME not in run([_kind(), "get", "clusters"]).split():
+        return False
+    ask = ["docker", "exec", NODE, "kubectl", "--kubeconfig=/etc/kubernetes/admin.conf"]
+    return succeeds([*ask, "get", "--raw", "/readyz"])
 
 
 def create(*, built: bool) -> None:
@@ -44,17 +48,26 @@ def delete() -> None:
     run([_kind(), "delete", "cluster", "--name", NAME])
 
 
-def load(archive: Path) -> None:
-    """Bring an archive of images into the node."""
+def has(mark: str) -> bool:
+    """Say whether the node was given what carries a mark."""
+    return succeeds(["docker", "exec", NODE, "test", "-f", f"/kind/loaded/{mark}"])
+
+
+def load(archive: Path, mark: str) -> None:
+    """Bring an archive of images into the node, and mark it as loaded."""
     run([_kind(), "load", "image-archive", archive, "--name", NAME], timeout_s=600)
+    run(["docker", "exec", NODE, "sh", "-c", f"mkdir -p /kind/loaded && touch /kind/loaded/{mark}"])
 
 
 def load_image(image: str) -> None:
-    """Bring an image of the Docker daemon into the node."""
+    """Bring an image of the Docker daemon into the node, unless it is there."""
+    mark = run(["docker", "image", "inspect", "--format", "{{.Id}}", image]).strip().replace(":", "-")
+    if has(mark):
+        return
     with tempfile.TemporaryDirectory(dir=gotools.cache()) as scratch:
         archive = Path(scratch, "image.tar")
         run(["docker", "save", "--output", archive, image])
-        load(archive)
+        load(archive, mark)
 
 
 def export_logs(folder: Path) -> None:
