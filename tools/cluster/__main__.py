@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tools import gotools
-from tools.cluster import docker, ingress, kind, knative, kserve, node, objects, origin, server, sources
+from tools.cluster import docker, ingress, kind, knative, kserve, names, node, origin, server, sources
 from tools.cluster.commands import ClusterError
 
 #: What a first build takes, most of it for Go's caches.
@@ -45,7 +45,7 @@ def up() -> None:
             kind.create(built=built)
     if built:
         with step("resolve names without a host"):
-            detach_names()
+            names.detach()
         with step("load the parts' images"):
             load()
     with step("load the server's image"):
@@ -96,25 +96,6 @@ def load() -> None:
             kind.load(archive, mark)
             archive.unlink()
     kind.load_image(ingress.image())
-
-
-def detach_names() -> None:
-    """Let CoreDNS answer for the cluster alone: there is no resolver behind it, and without one it would not start."""
-    found = objects.get("v1", "ConfigMap", "coredns", "kube-system")
-    if found is None:
-        raise ClusterError("the cluster has no ConfigMap coredns in kube-system")
-    kept, depth = [], 0
-    for line in found["data"]["Corefile"].splitlines():
-        word = line.strip()
-        if depth or word.startswith(("forward ", "loop")):
-            depth += word.endswith("{") - (word == "}")
-            continue
-        kept.append(line)
-    metadata = {"name": "coredns", "namespace": "kube-system"}
-    data = {"Corefile": "\n".join(kept) + "\n"}
-    objects.apply([{"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}])
-    objects.restart("coredns", "kube-system")
-    objects.wait_for_deployments("kube-system")
 
 
 def main() -> int:
