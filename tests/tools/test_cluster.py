@@ -80,7 +80,7 @@ def test_the_same_files_give_the_same_archive(image: dict[str, Any], tmp_path: P
     assert again.read_bytes() == image["bytes"]
 
 
-@pytest.mark.parametrize("tool", ["kubernetes", "etcd", "coredns", "kind", "kserve", "knative", "actionlint", "pause"])
+@pytest.mark.parametrize("tool", ["kubernetes", "etcd", "coredns", "kind", "kserve", "knative", "pause"])
 def test_each_tool_names_its_version_and_binaries(tool: str) -> None:
     """And every module that is compiled in has a hash in its go.sum."""
     assert re.fullmatch(r"v\d+(\.\d+\.\d+)?", gotools.version(tool))
