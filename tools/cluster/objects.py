@@ -90,7 +90,7 @@ def items(api_version: str, kind: str, namespace: str, selector: str = "") -> li
 
 def condition(found: Mapping[str, Any], name: str) -> str | None:
     """Read the status of one condition: "True", "False", "Unknown", or None when it is not reported."""
-    for each in found.get("status", {}).get("conditions", []):
+    for each in found.get("status", {}).get("conditions") or []:
         if each["type"] == name:
             status: str = each["status"]
             return status

@@ -38,7 +38,7 @@ def mode(found: Object) -> str:
 def traffic(found: Object) -> list[Mapping[str, Any]]:
     """Read how Knative shares the requests out, as KServe reports it."""
     shared: list[Mapping[str, Any]] = (
-        found.get("status", {}).get("components", {}).get("predictor", {}).get("traffic", [])
+        found.get("status", {}).get("components", {}).get("predictor", {}).get("traffic") or []
     )
     return shared
 
@@ -101,7 +101,7 @@ def reasons(name: str, namespace: str) -> str:
     """Say what keeps an InferenceService from being ready: conditions that are false, containers that wait or end."""
     lines = [
         f"  condition {each['type']}: {each.get('reason', '')} {each.get('message', '')}"
-        for each in service(name, namespace).get("status", {}).get("conditions", [])
+        for each in service(name, namespace).get("status", {}).get("conditions") or []
         if each["status"] != "True"
     ]
     for pod in items("v1", "Pod", namespace, f"serving.kserve.io/inferenceservice={name}"):
