@@ -120,9 +120,16 @@ def namespace(
 
 
 def served(release: Release, version: str, **further: Any) -> None:
-    """Install or upgrade a release to a version, and wait until it answers."""
+    """Install or upgrade a release to a version, and wait until it answers and no pod of before is left."""
     release.upgrade(release.values(version, **further))
     readiness.wait(release.name, release.namespace)
+    if release.mode == "standard":
+        objects.wait("the pods of before are gone", lambda: not _stopping(release))
+
+
+def _stopping(release: Release) -> list[objects.Object]:
+    pods = objects.items("v1", "Pod", release.namespace, f"serving.kserve.io/inferenceservice={release.name}")
+    return [pod for pod in pods if pod["metadata"].get("deletionTimestamp")]
 
 
 def refusal(release: Release, values: dict[str, Any]) -> str:
