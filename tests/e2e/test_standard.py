@@ -191,6 +191,48 @@ def test_a_percentage_is_refused(release: Release) -> None:
     assert "canary.trafficPercent: KServe ignores canaryTrafficPercent in Standard mode" in words
 
 
+def test_the_mode_never_changes(release: Release, load: Load) -> None:
+    """As values.yaml says of `mode`: KServe refuses it, and the release serves on as it was."""
+    other = Release(release.name, release.namespace, release.model, "knative", release.image)
+    words = refusal(other, other.values(OLD))
+    load.wait_for_next(50)
+
+    assert "deploymentMode" in words
+    assert not load.failures
+    served(release, OLD)
+
+
+def test_the_hpa_is_kserves(release: Release) -> None:
+    """The values of `scaling` reach it, and it goes when the autoscaler is none again."""
+    scaling = {"autoscaler": "hpa", "minReplicas": 1, "maxReplicas": 2, "metric": "cpu", "target": 70}
+    served(release, OLD, scaling=scaling)
+    found = objects.get("autoscaling/v2", "HorizontalPodAutoscaler", "iris-predictor", release.namespace)
+    served(release, OLD)
+
+    assert found is not None
+    spec = found["spec"]
+    assert (spec["minReplicas"], spec["maxReplicas"]) == (1, 2)
+    assert spec["metrics"][0]["resource"] == {
+        "name": "cpu",
+        "target": {"type": "Utilization", "averageUtilization": 70},
+    }
+
+
+def test_a_budget_lets_one_of_two_pods_go(release: Release) -> None:
+    """It finds the pods: with two of them one may be away, and eviction of both is not allowed."""
+    served(release, OLD, **TWO, pdb={"enabled": True})
+    objects.wait("the budget counts the pods", lambda: _budget(release) == (2, 1))
+    served(release, OLD)
+
+    assert objects.get("policy/v1", "PodDisruptionBudget", "iris", release.namespace) is None
+
+
+def _budget(release: Release) -> tuple[int, int] | None:
+    found = objects.get("policy/v1", "PodDisruptionBudget", "iris", release.namespace)
+    status = (found or {}).get("status") or {}
+    return status.get("currentHealthy", 0), status.get("disruptionsAllowed", 0)
+
+
 def test_an_emptied_folder_is_never_ready(release: Release, load: Load) -> None:
     """A claim's folder without a bundle: the pod says what is missing, and the old version answers on."""
     values = release.values(OLD)

@@ -78,4 +78,4 @@ def _configure(each: Object, *, built: bool) -> None:
     if name == "config-deployment":
         data["queue-sidecar-image"] = _image(data["queue-sidecar-image"], built=built)
         # A tag that only the node has cannot be looked up in any registry.
-        data["registries-skipping-tag-resolving"] = f"{sources.REGISTRY},ko.local,dev.local,docker.io"
+        data["registries-skipping-tag-resolving"] = f"{sources.REGISTRY},ko.local,dev.local,index.docker.io"

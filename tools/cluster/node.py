@@ -15,6 +15,8 @@ FILES = Path(__file__).resolve().parent / "files" / "node"
 #: Where each file of ours goes in the node.
 PLACES = {
     "entrypoint": "usr/local/bin/entrypoint",
+    "journalctl": "usr/local/bin/journalctl",
+    "crictl": "usr/local/bin/crictl",
     "containerd.toml": "etc/containerd/config.toml",
     "10-pods.conflist": "etc/cni/net.d/10-pods.conflist",
 }
@@ -53,7 +55,7 @@ def _fingerprint() -> str:
 
 def _fill(files: Path) -> None:
     for source, place in PLACES.items():
-        _place(FILES / source, files / place, mode=0o755 if source == "entrypoint" else 0o644)
+        _place(FILES / source, files / place, mode=0o644 if "." in source else 0o755)
     for binary, folder in NODE_BINARIES.items():
         _place(gotools.build("kubernetes", binary), files / folder / binary, mode=0o755)
     images = files / "kind" / "images"
