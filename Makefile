@@ -5,6 +5,8 @@ REGISTRY ?= artifacts
 HTTP_PORT ?= 8080
 GRPC_PORT ?= 8081
 VENV ?= .venv
+NAMESPACE ?= models
+MODE ?= standard
 # Test files run side by side; more than the cores only slows the servers they talk to.
 JOBS ?= 2
 
@@ -32,7 +34,7 @@ SHELL := /bin/sh
 
 .PHONY: help
 help: ## List every target
-	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' Makefile
+	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' Makefile
 	@printf '\nVariables: MODEL=%s HTTP_PORT=%s GRPC_PORT=%s REGISTRY=%s VENV=%s PYTHON=(found)\n' $(MODEL) $(HTTP_PORT) $(GRPC_PORT) $(REGISTRY) $(VENV)
 
 .PHONY: setup
@@ -130,6 +132,43 @@ fuzz: setup ## The generated hostile requests alone
 .PHONY: bench-quick
 bench-quick: train ## Two minutes: ours, KServe and an echo without a model, side by side; MODEL as for train
 	@$(RUN) -m benchmarks quick --registry $(REGISTRY) --model $(MODEL)
+
+##@ A cluster
+
+.PHONY: cluster-up
+cluster-up: setup ## Make a kind cluster with KServe and Knative; E2E_IMAGES=pull|build says where images come from
+	@$(RUN) -m tools.cluster up
+
+.PHONY: cluster-down
+cluster-down: setup ## End that cluster
+	@$(RUN) -m tools.cluster down
+
+DEPLOYMENT = --model $(MODEL) --registry $(REGISTRY) --namespace $(NAMESPACE) $(if $(VERSION),--version $(VERSION)) \
+	$(if $(IMAGE),--image $(IMAGE))
+
+.PHONY: deploy
+deploy: setup ## Install the bundle of MODEL on the kubeconfig's cluster and ask it; MODE=knative NAMESPACE=models IMAGE=… VERSION=…
+	@$(RUN) -m tools.deploy deploy --mode $(MODE) $(DEPLOYMENT)
+
+.PHONY: smoke
+smoke: setup ## Ask what is deployed for the numbers of training, by every protocol
+	@$(RUN) -m tools.deploy smoke $(DEPLOYMENT)
+
+.PHONY: canary
+canary: setup ## Give the newest revision PERCENT of the requests (Knative mode); VERSION=… makes that bundle the newest first
+	@$(RUN) -m tools.deploy canary --mode knative --percent $(or $(PERCENT),-1) $(DEPLOYMENT)
+
+.PHONY: promote
+promote: setup ## Give the newest revision all requests
+	@$(RUN) -m tools.deploy promote --mode knative $(DEPLOYMENT)
+
+.PHONY: rollback
+rollback: setup ## Give the revision before all requests
+	@$(RUN) -m tools.deploy rollback --mode knative $(DEPLOYMENT)
+
+.PHONY: e2e
+e2e: cluster-up ## Make the cluster and run the end-to-end tests on it; the cluster stays
+	@$(RUN) -m pytest -m e2e --e2e -v -o faulthandler_timeout=900 --durations=15 tests/e2e $(E2E_WORDS)
 
 ##@ Upkeep
 

@@ -29,6 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--max-body-bytes", type=int, default=16 * 1024 * 1024, help="the body limit that server was started with"
     )
     group.addoption("--registry", type=Path, help="folder of trained example bundles; without it they are trained")
+    group.addoption("--e2e", action="store_true", help="run the end-to-end tests against the cluster of the kubeconfig")
     group.addoption("--fuzz-seed", type=int, default=20_260_101, help="seed of the generated requests")
     group.addoption(
         "--fuzz-requests", type=int, default=5_000, help="how many generated requests each fuzzed model gets"

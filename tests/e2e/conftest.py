@@ -1,0 +1,144 @@
+"""What the end-to-end tests share: the cluster, a namespace a file, bundles, and a dump of the cluster on failure."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.e2e import dump
+from tools.cluster import kind, objects, server
+from tools.cluster.commands import ClusterError, run
+from tools.deploy import bundles, readiness
+from tools.deploy.programs import ask_kubectl
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tools.deploy.release import Release
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+#: The two versions that the tests move between; trained from different seeds, so that they answer differently.
+OLD, NEW = "1.0.0", "1.1.0"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip everything here, with the reason, unless a cluster was asked for; they change the cluster."""
+    ours = [item for item in items if item.get_closest_marker("e2e")]
+    if ours and not config.getoption("--e2e"):
+        reason = pytest.mark.skip(reason="changes a cluster; `make e2e` makes one and runs it")
+        for item in ours:
+            item.add_marker(reason)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Write down what the cluster looks like when a test or its fixtures fail, before anything is cleaned up."""
+    report = yield
+    namespace = getattr(item, "funcargs", {}).get("namespace")
+    if report.failed and item.get_closest_marker("e2e"):  # type: ignore[attr-defined]
+        folder = Path(os.environ.get("E2E_REPORT", "build/e2e"), re.sub(r"\W+", "-", item.name))
+        item.add_report_section(report.when, "cluster", f"its state is in {folder}")  # type: ignore[attr-defined]
+        dump.write(folder, namespace if isinstance(namespace, str) else None)
+    return report
+
+
+@pytest.fixture(scope="session")
+def cluster() -> str:
+    """The cluster of the kubeconfig; fails, and does not skip, when it was asked for and is not there."""
+    try:
+        crd = objects.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", "inferenceservices.serving.kserve.io")
+    except Exception as error:  # noqa: BLE001 - whatever the client raises, it is the same to say
+        pytest.fail(f"no cluster answers ({error}); `make cluster-up` makes one")
+    assert crd is not None, "the cluster has no KServe; `make cluster-up` makes one that has"
+    return ask_kubectl("config", "current-context").strip()
+
+
+@pytest.fixture(scope="session")
+def image() -> str:
+    """The server's image, as the cluster knows it."""
+    return os.environ.get("E2E_IMAGE") or server.image()
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A registry with two versions of iris, trained from different seeds."""
+    folder = tmp_path_factory.mktemp("trained")
+    config = ROOT.joinpath("training", "configs", "iris.yaml").read_text("utf-8")
+    seeded = config.replace("seed: 42", "seed: 43")
+    assert seeded != config, "training/configs/iris.yaml has no seed to change"
+    for version, text in ((OLD, config), (NEW, seeded)):
+        file = folder / f"iris-{version}.yaml"
+        file.write_text(text, "utf-8")
+        words = ["-m", "training", "run", str(file), "--registry", str(folder), "--version", version, "--keep-rejected"]
+        run([sys.executable, *words], environment={**os.environ, "OMP_NUM_THREADS": "1"})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def broken(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle whose pipeline was changed after its manifest was written, as version 1.2.0."""
+    folder = tmp_path_factory.mktemp("broken") / "iris" / "1.2.0"
+    shutil.copytree(trained / "iris" / NEW, folder)
+    manifest = json.loads(folder.joinpath("manifest.json").read_text("utf-8"))
+    folder.joinpath("manifest.json").write_text(json.dumps(manifest | {"version": "1.2.0"}), "utf-8")
+    with folder.joinpath("pipeline.joblib").open("ab") as file:
+        file.write(b"changed")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def folders(trained: Path, broken: Path) -> list[Path]:
+    """Every bundle that the claims hold."""
+    return [trained / "iris" / OLD, trained / "iris" / NEW, broken]
+
+
+@pytest.fixture(scope="module")
+def is_restricted() -> bool:
+    """Whether this file's namespace enforces Pod Security 'restricted'."""
+    return True
+
+
+@pytest.fixture(scope="module")
+def namespace(
+    request: pytest.FixtureRequest, cluster: str, image: str, folders: list[Path], *, is_restricted: bool
+) -> Iterator[str]:
+    """A namespace for one file of tests, with the bundles on a claim; it goes when the file is done."""
+    name = f"e2e-{request.module.__name__.rpartition('.test_')[2].replace('_', '-')}"
+    assert cluster
+    bundles.make_namespace(name, restricted=is_restricted)
+    bundles.fill(name, folders, image)
+    yield name
+    if not os.environ.get("E2E_KEEP"):
+        ask_kubectl("delete", "namespace", name, "--wait=false")
+
+
+def served(release: Release, version: str, **further: Any) -> None:
+    """Install or upgrade a release to a version, and wait until it answers and no pod of before is left."""
+    release.upgrade(release.values(version, **further))
+    readiness.wait(release.name, release.namespace)
+    if release.mode == "standard":
+        objects.wait("the pods of before are gone", lambda: not _stopping(release))
+
+
+def _stopping(release: Release) -> list[objects.Object]:
+    pods = objects.items("v1", "Pod", release.namespace, f"serving.kserve.io/inferenceservice={release.name}")
+    return [pod for pod in pods if pod["metadata"].get("deletionTimestamp")]
+
+
+def refusal(release: Release, values: dict[str, Any]) -> str:
+    """Give Helm's words when it refuses values; fails when it does not."""
+    with pytest.raises(ClusterError) as caught:
+        release.upgrade(values)
+    return str(caught.value)
+
+
+def node_ports() -> tuple[int, int]:
+    """The two ports of this machine that a Service of a test may have: for REST and for gRPC."""
+    return kind.REST_PORT, kind.GRPC_PORT

@@ -1,0 +1,91 @@
+"""The built image alone, without a cluster: it starts as it would in a pod, and answers with training's numbers."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.conftest import OLD, ROOT
+from tools.cluster import docker, origin, server
+from tools.cluster.commands import ClusterError, run
+from tools.deploy import smoke
+from tools.deploy.doors import Door
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.e2e
+
+#: What a pod of the chart has: no capabilities, nothing to write to but /tmp, the image's own user.
+CONFINED = ["--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]  # noqa: S108 - in the container
+READY = "iris is ready at"
+
+
+@contextmanager
+def container(image: str, words: list[str], arguments: list[str]) -> Iterator[Door]:
+    """Start a container, reached by ports of the loopback address, and remove it afterwards."""
+    ports = ["--publish", "127.0.0.1::8080", "--publish", "127.0.0.1::8081"]
+    name = run(["docker", "run", "--detach", *CONFINED, *ports, *words, image, *arguments]).strip()
+    try:
+        found = [run(["docker", "port", name, port]).split()[0].rpartition(":")[2] for port in ("8080", "8081")]
+        yield Door(f"http://127.0.0.1:{found[0]}", grpc=f"127.0.0.1:{found[1]}")
+    finally:
+        run(["docker", "rm", "--force", "--volumes", name])
+
+
+@pytest.fixture(scope="module")
+def bundle(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle that every user may read, as one on a volume."""
+    folder = tmp_path_factory.mktemp("mounted") / "iris" / OLD
+    shutil.copytree(trained / "iris" / OLD, folder)
+    run(["chmod", "-R", "a+rX", folder])
+    for parent in (folder.parent, folder.parent.parent):
+        parent.chmod(0o755)
+    return folder
+
+
+def test_the_image_serves_a_mounted_bundle(image: str, bundle: Path) -> None:
+    """Ready, then v1, v2 and gRPC with the golden rows."""
+    mount = ["--volume", f"{bundle}:/mnt/models:ro"]
+    with container(image, mount, ["--model_name=iris", "--model_dir=/mnt/models"]) as door:
+        lines = smoke.run_smoke(door, bundle)
+
+    assert READY in lines[0]
+    assert len(lines) == 6
+
+
+def test_the_bundled_image_serves_what_is_baked_in(image: str, trained: Path) -> None:
+    """Without any mount and flag."""
+    place = ROOT / "artifacts" / "iris" / OLD
+    was_there = place.exists()
+    served = place if was_there else trained / "iris" / OLD
+    if not was_there:
+        shutil.copytree(served, place)
+    try:
+        arguments = ("MODEL_NAME=iris", f"MODEL_VERSION={OLD}")
+        built = origin.is_built()
+        bundled = server.build(built=built, target="bundled", name=f"{image}-iris", arguments=arguments)
+    finally:
+        if not was_there:
+            shutil.rmtree(place)
+    with container(bundled, [], []) as door:
+        lines = smoke.run_smoke(door, served)
+
+    assert len(lines) == 6
+
+
+def test_an_image_without_a_shared_library_fails_the_smoke(image: str, bundle: Path, tmp_path: Path) -> None:
+    """The smoke test sees what no test of the sources can: OpenBLAS is missing from the image."""
+    text = f"FROM {image}\nUSER 0\nRUN find /opt/venv -name '*openblas*.so*' -delete\nUSER 1001:1001\n"
+    tmp_path.joinpath("Dockerfile").write_text(text, "utf-8")
+    crippled = docker.build(f"{image}-crippled", tmp_path)
+    mount = ["--volume", f"{bundle}:/mnt/models:ro"]
+    with (
+        container(crippled, mount, ["--model_name=iris", "--model_dir=/mnt/models"]) as door,
+        pytest.raises(ClusterError, match="not ready"),
+    ):
+        smoke.run_smoke(door, bundle, timeout_s=10)

@@ -1,0 +1,244 @@
+"""The chart on a real cluster in Standard mode: installed, asked, upgraded, broken and killed while requests flow."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.conftest import NEW, OLD, ROOT, node_ports, refusal, served
+from tests.e2e.load import Load
+from tools.cluster import objects
+from tools.cluster.commands import ClusterError, succeeds
+from tools.deploy import readiness, smoke
+from tools.deploy.doors import Door, open_door
+from tools.deploy.programs import ask_kubectl, kubectl
+from tools.deploy.release import Release
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.e2e
+
+ROW = {"instances": [[5.1, 3.5, 1.4, 0.2]]}
+PREDICT = "/v1/models/iris:predict"
+#: A revision that comes up once the old one is still there; one replica would do, two show that both are used.
+TWO = {"scaling": {"minReplicas": 2}}
+
+
+@pytest.fixture(scope="module")
+def release(namespace: str, image: str) -> Iterator[Release]:
+    """The release of this file, serving the old version from the claim."""
+    found = Release("iris", namespace, "iris", "standard", image)
+    served(found, OLD)
+    yield found
+    found.uninstall()
+
+
+@pytest.fixture(scope="module")
+def door(release: Release) -> Door:
+    """The Service, from outside: a second one in front of the same pods, which has ports of the node."""
+    selector = objects.get("v1", "Service", "iris-predictor", release.namespace)
+    assert selector is not None
+    http, grpc = node_ports()
+    ports = [
+        {"name": "http", "port": 80, "targetPort": 8080, "nodePort": http},
+        {"name": "grpc", "port": 81, "targetPort": 8081, "nodePort": grpc},
+    ]
+    spec = {"type": "NodePort", "selector": selector["spec"]["selector"], "ports": ports}
+    metadata = {"name": "door", "namespace": release.namespace}
+    objects.apply([{"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}])
+    return Door(f"http://127.0.0.1:{http}", grpc=f"127.0.0.1:{grpc}")
+
+
+@pytest.fixture
+def load(door: Door) -> Iterator[Load]:
+    """Requests to the Service, from before the test's first step to after its last."""
+    with Load(door, PREDICT, json.dumps(ROW).encode()) as flowing:
+        flowing.wait_for(50)
+        assert not flowing.failures
+        yield flowing
+
+
+def test_the_release_answers_with_the_numbers_of_training(release: Release, trained: Path) -> None:
+    """v1, v2 and gRPC give the golden rows' outputs, by the way that `make smoke` takes."""
+    with open_door(release.name, release.namespace) as opened:
+        lines = smoke.run_smoke(opened, trained / "iris" / OLD)
+
+    assert [line[:5] for line in lines] == ["ok   "] * 6
+
+
+def test_the_conformance_suite_passes_through_the_service(door: Door, trained: Path) -> None:
+    """All of it, REST and gRPC, against the pods."""
+    words = ["-m", "conformance", "-q", "-p", "no:cacheprovider", "tests/conformance"]
+    where = [
+        "--base-url",
+        door.url,
+        "--grpc",
+        str(door.grpc),
+        "--bundle",
+        str(trained / "iris" / OLD),
+        "--model",
+        "iris",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *words, *where], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stdout[-8000:]
+    assert " passed" in done.stdout
+
+
+def test_helm_test_passes(release: Release) -> None:
+    """Its pod reads the golden rows from the claim."""
+    assert "golden answers" in release.test()
+
+
+def test_pods_hold_no_key_to_the_cluster(release: Release) -> None:
+    """No token is mounted, and the service account may do nothing that everybody may not."""
+    pods = objects.items("v1", "Pod", release.namespace, "serving.kserve.io/inferenceservice=iris")
+    mounts = [
+        mount["mountPath"] for pod in pods for each in pod["spec"]["containers"] for mount in each["volumeMounts"]
+    ]
+
+    assert pods
+    assert not any(pod["spec"]["automountServiceAccountToken"] for pod in pods)
+    assert not [path for path in mounts if "serviceaccount" in path]
+    assert {verb: may(release, verb) for verb in ("get", "list", "create", "delete")} == {
+        "get": [],
+        "list": [],
+        "create": [],
+        "delete": [],
+    }
+
+
+def may(release: Release, verb: str) -> list[str]:
+    """Name the kinds that the release's service account may do something to."""
+    kinds = ("pods", "secrets", "configmaps", "services", "inferenceservices.serving.kserve.io")
+    account = f"system:serviceaccount:{release.namespace}:{release.name}"
+    words = [kubectl(), "auth", "can-i", verb]
+    where = [f"--as={account}", "-n", release.namespace, "--quiet"]
+    return [kind for kind in kinds if succeeds([*words, kind, *where])]
+
+
+def test_an_upgrade_to_another_bundle_fails_no_request(release: Release, load: Load) -> None:
+    """2,000 requests and more, from the old version to the new and back."""
+    served(release, NEW)
+    load.wait_for_next(500)
+    served(release, OLD)
+    load.wait_for(2000)
+
+    assert not load.failures
+    assert set(load.versions) == {OLD, NEW}
+
+
+def test_a_broken_bundle_leaves_the_old_version_answering(release: Release, load: Load) -> None:
+    """The new pod never becomes ready and says which file was changed."""
+    release.upgrade(release.values("1.2.0"))
+    objects.wait("the new pod's reason", lambda: "pipeline.joblib" in _logs(release), timeout_s=90)
+    load.wait_for_next(500)
+
+    assert not readiness.is_ready(release.name, release.namespace)
+    assert not load.failures
+    assert set(load.versions) == {OLD}
+    served(release, OLD)
+
+
+def _logs(release: Release) -> str:
+    where = ["-n", release.namespace, "-l", "serving.kserve.io/inferenceservice=iris"]
+    try:
+        return ask_kubectl("logs", *where, "--all-containers", "--tail=200", "--prefix")
+    except ClusterError:  # a container that has not started yet has no log
+        return ""
+
+
+def test_a_broken_image_leaves_the_old_version_answering(release: Release, load: Load) -> None:
+    """The reason is in what the wait says: the image cannot be pulled."""
+    repository, _, _ = release.image.rpartition(":")
+    release.upgrade(release.values(OLD, image={"repository": repository, "tag": "0.0.0-missing"}))
+    objects.wait("the reason", lambda: "Image" in readiness.reasons("iris", release.namespace), timeout_s=90)
+    load.wait_for_next(500)
+
+    assert not readiness.is_ready(release.name, release.namespace)
+    assert not load.failures
+    assert set(load.versions) == {OLD}
+    served(release, OLD)
+
+
+def test_a_pod_that_is_deleted_fails_no_request(release: Release, load: Load) -> None:
+    """Of two replicas; it gets SIGTERM under load, and the other one serves."""
+    served(release, OLD, **TWO)
+    pods = objects.items("v1", "Pod", release.namespace, "serving.kserve.io/inferenceservice=iris")
+    ready = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
+    load.forget()
+    ask_kubectl("delete", "pod", "-n", release.namespace, ready[0]["metadata"]["name"], "--wait=true")
+    readiness.wait(release.name, release.namespace)
+    load.wait_for(2000)
+
+    assert len(ready) == 2
+    assert not load.failures
+    served(release, OLD)
+
+
+def test_a_percentage_is_refused(release: Release) -> None:
+    """KServe would ignore it and send everybody to the new version at once."""
+    words = refusal(release, release.values(NEW, canary={"trafficPercent": 10}))
+
+    assert "canary.trafficPercent: KServe ignores canaryTrafficPercent in Standard mode" in words
+
+
+def test_the_mode_never_changes(release: Release, load: Load) -> None:
+    """As values.yaml says of `mode`: KServe refuses it, and the release serves on as it was."""
+    other = Release(release.name, release.namespace, release.model, "knative", release.image)
+    words = refusal(other, other.values(OLD))
+    load.wait_for_next(50)
+
+    assert "deploymentMode" in words
+    assert not load.failures
+    served(release, OLD)
+
+
+def test_the_hpa_is_kserves(release: Release) -> None:
+    """The values of `scaling` reach it, and it goes when the autoscaler is none again."""
+    scaling = {"autoscaler": "hpa", "minReplicas": 1, "maxReplicas": 2, "metric": "cpu", "target": 70}
+    served(release, OLD, scaling=scaling)
+    found = objects.get("autoscaling/v2", "HorizontalPodAutoscaler", "iris-predictor", release.namespace)
+    served(release, OLD)
+
+    assert found is not None
+    spec = found["spec"]
+    assert (spec["minReplicas"], spec["maxReplicas"]) == (1, 2)
+    assert spec["metrics"][0]["resource"] == {
+        "name": "cpu",
+        "target": {"type": "Utilization", "averageUtilization": 70},
+    }
+
+
+def test_a_budget_lets_one_of_two_pods_go(release: Release) -> None:
+    """It finds the pods: with two of them one may be away, and eviction of both is not allowed."""
+    served(release, OLD, **TWO, pdb={"enabled": True})
+    objects.wait("the budget counts the pods", lambda: _budget(release) == (2, 1))
+    served(release, OLD)
+
+    assert objects.get("policy/v1", "PodDisruptionBudget", "iris", release.namespace) is None
+
+
+def _budget(release: Release) -> tuple[int, int] | None:
+    found = objects.get("policy/v1", "PodDisruptionBudget", "iris", release.namespace)
+    status = (found or {}).get("status") or {}
+    return status.get("currentHealthy", 0), status.get("disruptionsAllowed", 0)
+
+
+def test_an_emptied_folder_is_never_ready(release: Release, load: Load) -> None:
+    """A claim's folder without a bundle: the pod says what is missing, and the old version answers on."""
+    values = release.values(OLD)
+    release.upgrade(values | {"model": values["model"] | {"storageUri": "pvc://models/nothing-here"}})
+    objects.wait("the new pod's reason", lambda: "no bundle" in _logs(release).lower(), timeout_s=90)
+
+    assert not readiness.is_ready(release.name, release.namespace)
+    assert not load.failures
+    served(release, OLD)

@@ -1,0 +1,118 @@
+"""The commands `up`, `down` and `build`: knows the order of the steps and their times; each step is another module."""
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tools import gotools
+from tools.cluster import docker, ingress, kind, knative, kserve, names, node, origin, server, sources
+from tools.cluster.commands import ClusterError
+
+#: What a first build takes, most of it for Go's caches.
+DISK_NEEDED_GB = 30
+
+
+@contextmanager
+def step(name: str) -> Iterator[None]:
+    """Say how long a step took."""
+    started = time.monotonic()
+    yield
+    print(f"cluster: {name:28} {time.monotonic() - started:6.1f} s", flush=True)
+
+
+def up() -> None:
+    """Make the cluster with all that the tests need, from whatever is there already.
+
+    Raises:
+        ClusterError: A step failed; the text says which and what to do.
+    """
+    docker.demand()
+    built = origin.is_built()
+    print(f"cluster: images are {'built here' if built else 'pulled'} (E2E_IMAGES)", flush=True)
+    if built:
+        warn_of_little_disk()
+        build()
+    with step("the server's image"):
+        image = server.build(built=built)
+    if not kind.runs():
+        with step("kind create cluster"):
+            kind.delete()
+            kind.create(built=built)
+    if built:
+        with step("resolve names without a host"):
+            names.detach()
+        with step("load the parts' images"):
+            load()
+    with step("load the server's image"):
+        kind.load_image(image)
+    with step("KServe"):
+        kserve.install(built=built)
+    with step("Knative Serving"):
+        knative.install(built=built)
+    with step("ingress"):
+        ingress.install(built=built)
+    print(f"cluster: ready; context {kind.CONTEXT}, ingress http://127.0.0.1:{kind.INGRESS_PORT}, image {image}")
+
+
+def warn_of_little_disk() -> None:
+    """Say so when a first build may not fit."""
+    free = shutil.disk_usage(gotools.cache().parent if gotools.cache().parent.is_dir() else Path.home()).free / 1e9
+    if free < DISK_NEEDED_GB:
+        print(f"cluster: {free:.0f} GB are free; a first build may need {DISK_NEEDED_GB}", file=sys.stderr, flush=True)
+
+
+def build() -> None:
+    """Build every binary and image that is not there yet."""
+    with step("Go binaries"):
+        for part in parts():
+            gotools.build(part.tool, part.binary)
+        for binary in node.NODE_BINARIES:
+            gotools.build("kubernetes", binary)
+    with step("the node's image"):
+        node.image()
+    with step("the ingress's image"):
+        ingress.image()
+
+
+def parts() -> list[sources.Binary]:
+    """List the images of one binary each that run on the cluster beside its control plane."""
+    return [*sources.control_plane(), *sources.kserve(), *sources.knative()]
+
+
+def load() -> None:
+    """Bring the images that were built here into the node."""
+    with tempfile.TemporaryDirectory(dir=gotools.cache()) as scratch:
+        for part in (*sources.kserve(), *sources.knative()):
+            mark = f"{part.image}-{gotools.fingerprint(part.tool)}"
+            if kind.has(mark):
+                continue
+            archive = Path(scratch, f"{part.image}.tar")
+            node.archive(part, archive)
+            kind.load(archive, mark)
+            archive.unlink()
+    kind.load_image(ingress.image())
+
+
+def main() -> int:
+    """Run one of the commands."""
+    parser = argparse.ArgumentParser(prog="python -m tools.cluster", description=__doc__)
+    parser.add_argument("command", choices=("up", "down", "build"))
+    command = parser.parse_args().command
+    started = time.monotonic()
+    try:
+        docker.demand()
+        {"up": up, "down": kind.delete, "build": build}[command]()
+    except (ClusterError, gotools.ToolsError) as error:
+        print(f"cluster: {error}", file=sys.stderr)
+        return 1
+    print(f"cluster: {command} took {time.monotonic() - started:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""The cluster itself: knows how to start, feed, describe and end one with kind; knows nothing of what runs on it."""
+
+import tempfile
+from pathlib import Path
+
+import yaml
+
+from tools import gotools
+from tools.cluster import node, sources
+from tools.cluster.commands import run, succeeds
+
+NAME = "model-server"
+CONTEXT = f"kind-{NAME}"
+NODE = f"{NAME}-control-plane"
+#: Doors of the cluster, all on the loopback address: the ingress, then a Service of a test's own (REST, gRPC).
+INGRESS_PORT, REST_PORT, GRPC_PORT = 31080, 31081, 31082
+
+
+def _kind() -> str:
+    return str(gotools.build("kind"))
+
+
+def runs() -> bool:
+    """Say whether the cluster is there and its API answers; one that a restarted daemon left behind does not."""
+    if NAME not in run([_kind(), "get", "clusters"]).split():
+        return False
+    ask = ["docker", "exec", NODE, "kubectl", "--kubeconfig=/etc/kubernetes/admin.conf"]
+    return succeeds([*ask, "get", "--raw", "/readyz"])
+
+
+def create(*, built: bool) -> None:
+    """Start the cluster; its context becomes the current one of the kubeconfig.
+
+    Args:
+        built: From the node image that is made here, else from kind's own.
+    """
+    words = [_kind(), "create", "cluster", "--name", NAME, "--wait", "120s"]
+    if built:
+        words += ["--image", node.image()]
+    with tempfile.TemporaryDirectory() as scratch:
+        config = Path(scratch, "kind.yaml")
+        config.write_text(yaml.safe_dump(configuration(built=built)), "utf-8")
+        run([*words, "--config", config], timeout_s=600)
+
+
+def delete() -> None:
+    """End the cluster and take its context out of the kubeconfig."""
+    run([_kind(), "delete", "cluster", "--name", NAME])
+
+
+def has(mark: str) -> bool:
+    """Say whether the node was given what carries a mark."""
+    return succeeds(["docker", "exec", NODE, "test", "-f", f"/kind/loaded/{mark}"])
+
+
+def load(archive: Path, mark: str) -> None:
+    """Bring an archive of images into the node, and mark it as loaded."""
+    run([_kind(), "load", "image-archive", archive, "--name", NAME], timeout_s=600)
+    run(["docker", "exec", NODE, "sh", "-c", f"mkdir -p /kind/loaded && touch /kind/loaded/{mark}"])
+
+
+def load_image(image: str) -> None:
+    """Bring an image of the Docker daemon into the node, unless it is there."""
+    mark = run(["docker", "image", "inspect", "--format", "{{.Id}}", image]).strip().replace(":", "-")
+    if has(mark):
+        return
+    with tempfile.TemporaryDirectory(dir=gotools.cache()) as scratch:
+        archive = Path(scratch, "image.tar")
+        run(["docker", "save", "--output", archive, image])
+        load(archive, mark)
+
+
+def export_logs(folder: Path) -> None:
+    """Write what kind knows of the node into a folder: its processes' logs, and every container's."""
+    run([_kind(), "export", "logs", folder, "--name", NAME], timeout_s=120)
+
+
+def configuration(*, built: bool) -> dict[str, object]:
+    """Write kind's configuration of the cluster."""
+    ports = [
+        {"containerPort": port, "hostPort": port, "listenAddress": "127.0.0.1"}
+        for port in (INGRESS_PORT, REST_PORT, GRPC_PORT)
+    ]
+    found: dict[str, object] = {
+        "kind": "Cluster",
+        "apiVersion": "kind.x-k8s.io/v1alpha4",
+        "nodes": [{"role": "control-plane", "extraPortMappings": ports}],
+    }
+    if built:
+        found["networking"] = {"disableDefaultCNI": True, "kubeProxyMode": "none", "podSubnet": "10.244.0.0/16"}
+        found["kubeadmConfigPatches"] = [yaml.safe_dump(patch) for patch in _patches()]
+    return found
+
+
+def _patches() -> list[dict[str, object]]:
+    # Images of our own, a host that may have cgroup v1 only, and a resolver that pods can reach.
+    tags = {part.image: part.tag for part in sources.control_plane()}
+    images = {"imageRepository": sources.REGISTRY}
+    return [
+        {
+            "kind": "ClusterConfiguration",
+            **images,
+            "etcd": {"local": {**images, "imageTag": tags["etcd"]}},
+            "dns": {**images, "imageTag": tags["coredns"]},
+        },
+        {
+            "kind": "KubeletConfiguration",
+            "cgroupDriver": "cgroupfs",
+            "failCgroupV1": False,
+            "resolvConf": "/etc/resolv-pods.conf",
+        },
+    ]

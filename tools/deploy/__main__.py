@@ -1,0 +1,100 @@
+"""The commands of a deployment: knows the order of steps, and settings from flags; each step is a module beside it."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from tools import gotools
+from tools.cluster import server
+from tools.cluster.commands import ClusterError
+from tools.deploy import bundles, readiness, smoke
+from tools.deploy.doors import open_door
+from tools.deploy.release import Release
+
+
+def main() -> int:
+    """Run one command against the cluster that the kubeconfig names."""
+    parser = argparse.ArgumentParser(prog="python -m tools.deploy", description=__doc__)
+    parser.add_argument("command", choices=tuple(COMMANDS))
+    parser.add_argument("--model", default="churn", help="bundle's name; the release has the same")
+    parser.add_argument("--version", help="bundle's version; left out, the one in production")
+    parser.add_argument("--registry", type=Path, default=Path("artifacts"))
+    parser.add_argument("--namespace", default="models")
+    parser.add_argument("--mode", choices=("standard", "knative"), default="standard")
+    parser.add_argument("--image", default=server.image(), help="repository:tag that the cluster has or can pull")
+    parser.add_argument("--percent", type=int, help="share of the requests for the newest revision")
+    given = parser.parse_args()
+    try:
+        COMMANDS[given.command](given)
+    except (ClusterError, gotools.ToolsError) as error:
+        print(f"{given.command}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def bundle(given: argparse.Namespace) -> Path:
+    """Find the bundle that is meant."""
+    folder: Path = given.registry / given.model
+    if not folder.is_dir():
+        raise ClusterError(f"there is no bundle in {folder}; `make train MODEL={given.model}` makes one")
+    return folder / (given.version or folder.joinpath("production").read_text("utf-8").strip())
+
+
+def release(given: argparse.Namespace) -> Release:
+    """Describe the release that is meant."""
+    return Release(given.model, given.namespace, given.model, given.mode, given.image)
+
+
+def deploy(given: argparse.Namespace) -> None:
+    """Bring the bundle to the claim, install or upgrade the chart, wait, and ask."""
+    found = bundle(given)
+    bundles.make_namespace(given.namespace, restricted=given.mode == "standard")
+    bundles.fill(given.namespace, [found], given.image)
+    release(given).upgrade(release(given).values(found.name))
+    readiness.wait(given.model, given.namespace)
+    print(f"deploy: {given.model} {found.name} is ready in {given.namespace}, {given.mode} mode")
+    ask(given)
+
+
+def ask(given: argparse.Namespace) -> None:
+    """Run the smoke test."""
+    with open_door(given.model, given.namespace) as door:
+        print("\n".join(smoke.run_smoke(door, bundle(given))))
+
+
+def canary(given: argparse.Namespace) -> None:
+    """Give the newest revision a share; a version that is not yet served becomes that revision."""
+    if given.percent is None or not 0 <= given.percent <= 100:
+        raise ClusterError("give a share from 0 to 100, such as PERCENT=10")
+    values: dict[str, object] = {"canary": {"trafficPercent": given.percent}}
+    if given.version:
+        found = bundle(given)
+        bundles.fill(given.namespace, [found], given.image)
+        values["model"] = release(given).values(found.name)["model"]
+    move(given, values)
+
+
+def promote(given: argparse.Namespace) -> None:
+    """Give the newest revision everything."""
+    move(given, {"canary": {"trafficPercent": 100}})
+
+
+def rollback(given: argparse.Namespace) -> None:
+    """Give the revision before everything; the newest one stays, with nothing."""
+    move(given, {"canary": {"trafficPercent": 0}})
+
+
+def move(given: argparse.Namespace, values: dict[str, object]) -> None:
+    """Change the release in Knative mode, wait, and say who gets what."""
+    if readiness.mode(readiness.service(given.model, given.namespace)) != "knative":
+        raise ClusterError("KServe 0.20 splits no requests in Standard mode; `make deploy MODE=knative` where it does")
+    release(given).change(values)
+    readiness.wait(given.model, given.namespace)
+    for each in readiness.traffic(readiness.service(given.model, given.namespace)):
+        print(f"{given.command}: {each.get('percent') or 0:3} % {each['revisionName']}")
+
+
+COMMANDS = {"deploy": deploy, "smoke": ask, "canary": canary, "promote": promote, "rollback": rollback}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,3 @@
+module model-server/tools/pause
+
+go 1.26.0
