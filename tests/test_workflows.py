@@ -1,4 +1,4 @@
-"""The workflows: each keeps every rule, and each rule notices a workflow that is broken in the one place it is about."""
+"""The workflows: each keeps every rule, and each rule notices a workflow that is broken in the one place it is for."""
 
 from __future__ import annotations
 

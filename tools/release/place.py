@@ -57,11 +57,10 @@ def repository(place: str, name: str) -> Repository:
     >>> str(repository("registry.example/Acme", "model-server"))
     'registry.example/acme/model-server'
     """
-    text = f"{place.strip('/')}/{name}".lower()
-    found = re.fullmatch(rf"({HOST})/({PATH}(?:/{PATH})*)", text)
+    found = re.fullmatch(rf"({HOST})/({PATH}(?:/{PATH})*)", place.strip("/").lower())
     if found is None:
         raise ReleaseError("PUBLISH is a registry's host and an owner, such as registry.example/acme")
-    return Repository(found[1], found[2])
+    return Repository(found[1], f"{found[2]}/{name}")
 
 
 def commit_tag(commit: str) -> str:
