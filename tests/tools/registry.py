@@ -39,6 +39,7 @@ class Store:
         challenge: The header that a request without a token gets; by default one that leads to this registry.
         trouble: A status that every request for a manifest gets instead of an answer.
         lie: A digest that the registry claims for every manifest.
+        refuse_writing: Whether manifests may only be read.
         scopes: The scopes that tokens were asked for.
     """
 
@@ -49,6 +50,7 @@ class Store:
     challenge: str | None = None
     trouble: int | None = None
     lie: str | None = None
+    refuse_writing: bool = False
     scopes: list[str] = field(default_factory=list)
     host: str = ""
 
@@ -110,6 +112,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _manifest(self, name: str, reference: str, body: bytes) -> None:
         if self.store.trouble:
             self._answer(self.store.trouble, headers={"Location": "/v2/"})
+            return
+        if self.command == "PUT" and self.store.refuse_writing:
+            self._answer(HTTPStatus.FORBIDDEN)
             return
         if self.command == "PUT":
             kind = self.headers["Content-Type"]

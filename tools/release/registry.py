@@ -107,11 +107,11 @@ class Registry:
         proxies = [urllib.request.ProxyHandler({})] if repository.plain else []
         self._opener = urllib.request.build_opener(_NoRedirect, *proxies)
 
-    def find(self, reference: str) -> Manifest | None:
-        """Ask what a tag or a digest stands for.
+    def find(self, tag: str) -> Manifest | None:
+        """Ask what a tag stands for.
 
         Args:
-            reference: The tag or digest.
+            tag: The tag.
 
         Returns:
             Its manifest; None only where the registry says that there is none.
@@ -119,15 +119,14 @@ class Registry:
         Raises:
             ReleaseError: The registry says anything else, or nothing; or its bytes are not those of the digest.
         """
-        answer = self._ask("GET", reference)
+        answer = self._ask("GET", tag)
         if answer.status == http.HTTPStatus.NOT_FOUND:
             return None
         if answer.status != http.HTTPStatus.OK:
-            raise self._unclear(reference, answer.status)
+            raise self._unclear(tag, answer.status)
         found = Manifest(answer.body, answer.headers.get_content_type())
-        for claimed in (answer.headers.get("Docker-Content-Digest"), reference if ":" in reference else None):
-            if claimed not in {None, found.digest}:
-                raise ReleaseError(f"{self.repository} gives other bytes for {reference} than their digest says")
+        if answer.headers.get("Docker-Content-Digest") not in {None, found.digest}:
+            raise ReleaseError(f"{self.repository} gives other bytes for {tag} than their digest says")
         return found
 
     def add(self, tag: str, manifest: Manifest) -> None:
@@ -166,20 +165,20 @@ class Registry:
             raise ReleaseError(f"{self.repository}:{tag} is not there; it is published when its commit is on main")
         return found
 
-    def _ask(self, method: str, reference: str, manifest: Manifest | None = None) -> Answer:
-        answer = self._send(method, reference, manifest)
+    def _ask(self, method: str, tag: str, manifest: Manifest | None = None) -> Answer:
+        answer = self._send(method, tag, manifest)
         if answer.status == http.HTTPStatus.UNAUTHORIZED:
             self._authorization = self._authorize(answer.headers.get("WWW-Authenticate", ""))
-            answer = self._send(method, reference, manifest)
+            answer = self._send(method, tag, manifest)
         return answer
 
-    def _send(self, method: str, reference: str, manifest: Manifest | None) -> Answer:
+    def _send(self, method: str, tag: str, manifest: Manifest | None) -> Answer:
         headers = {"Accept": ", ".join(MANIFESTS)}
         if self._authorization:
             headers["Authorization"] = self._authorization
         if manifest:
             headers["Content-Type"] = manifest.media_type
-        url = f"{self.repository.url}/manifests/{reference}"
+        url = f"{self.repository.url}/manifests/{tag}"
         return self._open(
             urllib.request.Request(  # noqa: S310 - https, or this machine
                 url, manifest.content if manifest else None, headers, method=method
@@ -218,9 +217,9 @@ class Registry:
         parts = urllib.parse.urlsplit(realm)
         return parts.scheme == "https" or (parts.scheme == "http" and LOOPBACK.fullmatch(parts.netloc) is not None)
 
-    def _unclear(self, reference: str, status: int) -> ReleaseError:
+    def _unclear(self, tag: str, status: int) -> ReleaseError:
         hint = "may this login write there?" if status in {401, 403} else "try again"
-        return ReleaseError(f"{self.repository.host} answers {status} for {self.repository.path}:{reference}; {hint}")
+        return ReleaseError(f"{self.repository.host} answers {status} for {self.repository.path}:{tag}; {hint}")
 
 
 def _read(answer: IO[bytes]) -> bytes:
