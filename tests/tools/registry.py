@@ -10,6 +10,7 @@ import json
 import re
 import threading
 import urllib.parse
+import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -33,6 +34,7 @@ class Store:
 
     Attributes:
         blobs: Bytes by repository and digest.
+        uploads: Bytes of uploads that are not over.
         manifests: Bytes and media type by repository and tag or digest.
         asked: Method and path of every request.
         login: What a request for a token must bring, in HTTP's Basic scheme; None leaves the doors open.
@@ -44,6 +46,7 @@ class Store:
     """
 
     blobs: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    uploads: dict[str, bytes] = field(default_factory=dict)
     manifests: dict[tuple[str, str], tuple[bytes, str]] = field(default_factory=dict)
     asked: list[tuple[str, str]] = field(default_factory=list)
     login: str | None = None
@@ -68,8 +71,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def handle_any(self) -> None:
         """Answer one request."""
-        length = int(self.headers.get("Content-Length") or 0)
-        body = self.rfile.read(length)
+        body = self._body()
         path = urllib.parse.urlsplit(self.path)
         self.store.asked.append((self.command, path.path))
         query = dict(urllib.parse.parse_qsl(path.query))
@@ -80,7 +82,7 @@ class _Handler(BaseHTTPRequestHandler):
             challenge = own if self.store.challenge is None else self.store.challenge
             self._answer(HTTPStatus.UNAUTHORIZED, headers={"WWW-Authenticate": challenge})
         elif found := re.fullmatch(r"/v2/(.+)/blobs/uploads/(\w*)", path.path):
-            self._upload(found[1], query, body)
+            self._upload(found[1], found[2], query, body)
         elif found := re.fullmatch(r"/v2/(.+)/blobs/([^/]+)", path.path):
             self._blob(found[1], found[2])
         elif found := re.fullmatch(r"/v2/(.+)/manifests/([^/]+)", path.path):
@@ -90,6 +92,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = handle_any  # noqa: N815 - http.server's names
 
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        parts = []
+        while length := int(self.rfile.readline(), 16):
+            parts.append(self.rfile.read(length))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
+
     def _token(self, query: dict[str, str]) -> None:
         self.store.scopes.append(query["scope"])
         if self.headers.get("Authorization") != f"Basic {self.store.login}":
@@ -97,13 +109,19 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self._answer(HTTPStatus.OK, json.dumps({"token": TOKEN}).encode())
 
-    def _upload(self, name: str, query: dict[str, str], body: bytes) -> None:
-        if "digest" in query:
-            assert digest_of(body) == query["digest"]
-            self.store.blobs[name, query["digest"]] = body
+    def _upload(self, name: str, session: str, query: dict[str, str], body: bytes) -> None:
+        # Helm sends a blob at once, Docker first its pieces (PATCH) and then the digest of all of them.
+        session = session or uuid.uuid4().hex
+        whole = self.store.uploads.pop(session, b"") + body
+        if self.command == "PUT":
+            assert digest_of(whole) == query["digest"]
+            self.store.blobs[name, query["digest"]] = whole
             self._answer(HTTPStatus.CREATED, headers={"Location": f"/v2/{name}/blobs/{query['digest']}"})
-        else:
-            self._answer(HTTPStatus.ACCEPTED, headers={"Location": f"/v2/{name}/blobs/uploads/1"})
+            return
+        self.store.uploads[session] = whole
+        place = f"http://{self.store.host}/v2/{name}/blobs/uploads/{session}"
+        ends = {"Range": f"0-{max(len(whole) - 1, 0)}", "Docker-Upload-UUID": session}
+        self._answer(HTTPStatus.ACCEPTED, headers={"Location": place, **ends})
 
     def _blob(self, name: str, digest: str) -> None:
         found = self.store.blobs.get((name, digest))

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -68,6 +72,30 @@ def test_an_image_whose_tag_is_there_never_reaches_docker(client: Registry, stor
 
     with pytest.raises(ReleaseError, match="never overwritten"):
         image.publish(client, COMMIT, "no-such-image")
+
+
+@pytest.mark.skipif(
+    shutil.which("docker") is None
+    or subprocess.run(["docker", "version"], capture_output=True, check=False).returncode != 0,
+    reason="no Docker daemon answers; the stand-in of test_release.py pushes instead",
+)
+def test_docker_itself_pushes_what_is_recorded(client: Registry, store: registry.Store, tmp_path: Path) -> None:
+    """The names that Docker gives an image are the ones that are compared, and a version is the same digest."""
+    name = f"model-server-release-test:{os.getpid()}"
+    tarfile.open(tmp_path / "root.tar", "w").close()
+    words = ["docker", "import", "--change", f"LABEL {image.REVISION}={COMMIT}", str(tmp_path / "root.tar"), name]
+    subprocess.run(words, check=True, capture_output=True)
+    pushed = f"{client.repository}:{commit_tag(COMMIT)}"
+    try:
+        first = image.publish(client, COMMIT, name)
+        second = image.promote(client, COMMIT, "1.0.0")
+        with pytest.raises(ReleaseError, match="never overwritten"):
+            image.publish(client, COMMIT, name)
+    finally:
+        subprocess.run(["docker", "image", "rm", "--force", name, pushed], check=True, capture_output=True)
+
+    assert store.tags()[f"{NAME}:{commit_tag(COMMIT)}"] == first.digest
+    assert store.tags()[f"{NAME}:v1.0.0"] == second.digest == first.digest
 
 
 def test_a_chart_whose_version_is_there_never_reaches_helm(client: Registry, tmp_path: Path) -> None:

@@ -187,8 +187,7 @@ def test_a_registry_that_does_not_say_is_not_a_free_tag(workplace: Workplace, st
     done = workplace.run("image")
 
     assert done.returncode == 1
-    assert done.stderr.startswith("release: ")
-    assert "Traceback" not in done.stderr
+    assert ("wants a login" if status == 401 else f"answers {status}") in done.stderr
     assert workplace.calls() == []
 
 
