@@ -84,7 +84,7 @@ test: setup check tools ## All that CI runs: check, then every test, those of th
 	@$(PYTEST) -m 'conformance or fuzz'
 
 .PHONY: check
-check: format-check lint typecheck arrows ## Format, lint, types and import arrows, in under two minutes
+check: format-check lint typecheck arrows workflows ## Format, lint, types, import arrows and workflows, in under two minutes
 
 .PHONY: format
 format: setup ## Rewrite the code in the project's format, with ruff's safe fixes
@@ -106,6 +106,11 @@ typecheck: setup ## mypy --strict over code, tests and tools
 .PHONY: arrows
 arrows: setup ## Which module may import which
 	@$(RUN) -m pytest -q tests/test_arrows.py
+
+.PHONY: workflows
+workflows: setup ## actionlint over .github/workflows; built into the user's cache the first time
+	@linter=$$($(RUN) tools/gotools.py --path actionlint | tail -n 1) && \
+		"$$linter" -shellcheck= -pyflakes= && echo 'workflows: actionlint has nothing to say'
 
 .PHONY: cover
 cover: setup ## Every test, and the lines they miss as pages in htmlcov/
@@ -170,10 +175,50 @@ rollback: setup ## Give the revision before all requests
 e2e: cluster-up ## Make the cluster and run the end-to-end tests on it; the cluster stays
 	@$(RUN) -m pytest -m e2e --e2e -v -o faulthandler_timeout=900 --durations=15 tests/e2e $(E2E_WORDS)
 
+##@ A release
+
+# PUBLISH, TAG and SIGNER are read from the environment, where make puts what stands on its command line.
+.PHONY: image-smoke
+image-smoke: setup ## Run the image that `make image` built, confined as in a pod, and ask it for the numbers of training
+	@E2E_IMAGE=model-server:$(VERSION_OF_CODE) $(RUN) -m pytest -m e2e --e2e -v tests/e2e/test_image.py
+
+.PHONY: image-save
+image-save: ## Write that image into build/image.tar
+	mkdir -p build
+	docker save --output build/image.tar model-server:$(VERSION_OF_CODE)
+
+.PHONY: image-load
+image-load: ## Take it from there
+	docker load --input build/image.tar
+
+.PHONY: release-login
+release-login: setup ## Log in at PUBLISH=host/owner as REGISTRY_USER with REGISTRY_TOKEN
+	@$(RUN) -m tools.release login
+
+.PHONY: release-check
+release-check: setup ## Say whether this commit, or TAG=v1.2.3 of it, can be published to PUBLISH=host/owner; changes nothing
+	@$(RUN) -m tools.release check
+
+.PHONY: release-image
+release-image: setup ## Publish the image as sha-COMMIT, unless that tag is there
+	@$(RUN) -m tools.release image
+
+.PHONY: release-verify
+release-verify: setup ## Make sure that the commit's image was signed by the workflow SIGNER
+	@$(RUN) -m tools.release verify
+
+.PHONY: release-version
+release-version: setup ## Publish the chart of TAG=v1.2.3, which deploys the commit's image by digest, and tag that image
+	@$(RUN) -m tools.release version
+
+.PHONY: release-sign
+release-sign: setup ## Sign what was published last, with cosign
+	@$(RUN) -m tools.release sign
+
 ##@ Upkeep
 
 .PHONY: tools
-tools: setup ## Build Helm 3 and 4, helm-unittest and kubeconform into the user's cache, once
+tools: setup ## Build Helm 3 and 4, helm-unittest, kubeconform and actionlint into the user's cache, once
 	@$(RUN) tools/gotools.py
 
 .PHONY: manifests

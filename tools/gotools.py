@@ -33,7 +33,7 @@ VERSION_VARIABLES: Mapping[str, str] = {
     "helm3": "helm.sh/helm/v3/internal/version.version",
     "helm4": "helm.sh/helm/v4/internal/version.version",
 }
-TOOLS = ("helm-unittest", "kubeconform", "helm3", "helm4")
+TOOLS = ("helm-unittest", "kubeconform", "helm3", "helm4", "actionlint")
 #: kubeadm compares these with the version it is asked to install.
 KUBERNETES_VERSION = "k8s.io/component-base/version"
 
