@@ -189,12 +189,6 @@ def test_a_second_setup_costs_nothing(tmp_path: Path, age_s: int) -> None:
     assert answer.returncode == (1 if age_s else 0)
 
 
-def commands(script: str) -> list[str]:
-    """Give the command lines of a shell script, without its comments, its settings and its change of folder."""
-    lines = [line.strip() for line in script.splitlines()]
-    return [line for line in lines if line and not line.startswith(("#", "set -", "cd "))]
-
-
 def is_make(command: str) -> bool:
     """Say whether a command is `make` with targets of the Makefile."""
     words = command.split()
@@ -202,8 +196,8 @@ def is_make(command: str) -> bool:
 
 
 def test_ci_calls_only_make_targets() -> None:
-    """What CI does can be done by hand with the same words."""
-    lines = commands(ROOT.joinpath(".ci/run").read_text("utf-8"))
+    """What CI does can be done by hand with the same words; a Docker daemon is what a person has already."""
+    phases = re.findall(r"^phase '[^']+' (.+)$", ROOT.joinpath(".ci/run").read_text("utf-8"), re.MULTILINE)
 
-    assert lines
-    assert [line for line in lines if not is_make(line)] == []
+    assert phases[0] == "make test"
+    assert [line for line in phases if not is_make(line)] == [".ci/docker start"]
