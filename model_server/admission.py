@@ -20,13 +20,15 @@ from model_server.columns import EXACT_INT, LARGEST_FLOAT
 from model_server.frame import Frame, Matrix
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from model_server.feature import Feature
     from model_server.frame import Column
 
 Array = np.ndarray[Any, Any]
 _EDGE = {"float": LARGEST_FLOAT, "int": float(EXACT_INT), "bool": 1.0}
+_NUMBERS: frozenset[type] = frozenset({float, int, NoneType})
+_TRUTH: frozenset[type] = frozenset({bool, NoneType})
 #: So few rows are asked for their types at once; it is cheaper than to look for ones and noughts first.
 FEW_ROWS = 4
 
@@ -89,6 +91,31 @@ class Admission:
             The frame, which holds the matrix itself; None when something is not admitted.
         """
         return self._frame(matrix, []) if self._rules.admit(matrix, may_miss=True) else None
+
+    def columns(self, columns: Mapping[str, Sequence[object] | Array], n_rows: int) -> Frame | None:
+        """Admit named columns of N values: JSON values in lists, or binary data in arrays, NaN = missing.
+
+        Args:
+            columns: One for each feature, all of one length.
+            n_rows: N.
+
+        Returns:
+            The frame; None when something is not admitted, or is of a kind that is looked at one by one.
+        """
+        matrix = np.empty((n_rows, len(self._numbers)))
+        try:
+            filled = all(self._rules.fill(matrix, at, columns[self._names[p]]) for at, p in enumerate(self._numbers))
+            texts = [self._text_column(place, columns[self._names[place]]) for place in self._texts] if filled else []
+        except (OverflowError, TypeError):
+            return None
+        if not filled or any(column is None for column in texts) or not self._rules.admit(matrix, may_miss=True):
+            return None
+        return self._frame(matrix, texts)
+
+    def _text_column(self, place: int, values: Sequence[object] | Array) -> Column | None:
+        if not isinstance(values, np.ndarray):
+            return self._text(self._features[place], list(values))
+        return self._text(self._features[place], values.tolist()) if values.dtype.kind in "OU" else None
 
     def _matrix(self, numbers: Sequence[Any]) -> Matrix | None:
         """Pack numbers; None when they break a rule."""
@@ -171,6 +198,22 @@ class _Rules:
     def _fits(self, pattern: tuple[type, ...]) -> bool:
         pairs = zip(pattern, self._bools, strict=True)
         return all((kind is bool) == wanted or kind is NoneType for kind, wanted in pairs)
+
+    def fill(self, matrix: Matrix, at: int, values: Sequence[object] | Array) -> bool:
+        """Put N values into a column of a matrix, unless their type is none that the column takes without a look."""
+        dtype = self._dtypes[at]
+        if isinstance(values, np.ndarray):
+            kind = values.dtype.kind
+            matrix[:, at] = values if kind in "fiub" else np.nan
+            if kind in "iu":  # an integer that is no float would turn into another one
+                return bool((np.abs(matrix[:, at]) <= EXACT_INT).all())
+            return kind == "f" or (kind == "b" and dtype == "bool")
+        kinds = set(map(type, values))
+        if not kinds <= (_TRUTH if dtype == "bool" else _NUMBERS):
+            return False
+        matrix[:, at] = np.array(values, dtype=np.float64)
+        nulls = sum(value is None for value in values) if NoneType in kinds else 0
+        return bool(np.count_nonzero(np.isnan(matrix[:, at])) == nulls)  # NaN cannot be written in JSON
 
     def warned(self, matrix: Matrix) -> dict[str, int]:
         """Count the numbers outside bounds that only warn."""

@@ -130,6 +130,9 @@ class Contract(BaseModel):
             flaws.append(Violation("must have at least one row"))
         if flaws:
             raise ContractError(flaws)
+        admitted = self._admission.columns(columns, n_rows)
+        if admitted is not None:
+            return admitted
         return self._checked([feature.check(columns[feature.name]) for feature in self.features], n_rows)
 
     def _checked(self, parts: Sequence[tuple[Column, Bad, int]], n_rows: int) -> Frame:

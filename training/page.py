@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from model_server.bundle import read_run
-from model_server.compiled import PARITY, Parity
+from model_server.compiled import PARITY, recorded
 from model_server.errors import ModelServerError
 from training.card import describe_feature
 from training.report import Figures
@@ -127,7 +127,9 @@ def _lineage(verified: Verified) -> str:
 def _predictor(verified: Verified) -> str:
     if PARITY not in verified.manifest.files:
         return columns([["served by", "scikit-learn: the bundle was made before there was a parity record"]])
-    record = Parity.model_validate_json(verified.read(PARITY))
+    record = recorded(verified)
+    if record is None:
+        return columns([["served by", "scikit-learn: the parity record cannot be read"]])
     difference = "" if record.largest_difference is None else f"{record.largest_difference:g}"
     rows: list[list[object]] = [
         ["served by", "compiled kernels" if record.used else "scikit-learn"],

@@ -12,9 +12,11 @@ from model_server.manifest import canonical_json, digest_of, installed_libraries
 
 #: Modules of the server whose code decides what is in a bundle; its doors and settings have no part in that.
 CORE = (
+    "admission",
     "bundle",
     "checks",
     "columns",
+    "compiled",
     "contract",
     "drift",
     "errors",
@@ -94,7 +96,8 @@ def _lock(root: Path) -> str:
 
 def _code(root: Path) -> str:
     digest = hashlib.sha256()
-    core = [root / "model_server" / f"{name}.py" for name in CORE]
+    server = root / "model_server"
+    core = [path for name in CORE for path in (*server.glob(f"{name}.py"), *(server / name).glob("*.py"))]
     for path in sorted([*core, *(root / "training").rglob("*.py")]):
         digest.update(f"{path.relative_to(root).as_posix()}\0".encode() + path.read_bytes() + b"\0")
     return digest.hexdigest()

@@ -19,7 +19,7 @@ from model_server.compiled.program import Compiled
 from model_server.predictor import Predictor
 
 if TYPE_CHECKING:
-    from model_server.bundle import Bundle
+    from model_server.bundle import Verified
     from model_server.frame import Frame
 
 #: Name of the record in a bundle.
@@ -84,7 +84,7 @@ def choose(predictor: Predictor) -> tuple[Predictor, str]:
     Returns:
         A predictor with compiled kernels, or the given one; and why, in words.
     """
-    record = recorded(predictor.bundle)
+    record = recorded(predictor.bundle.verified)
     if record is None:
         return predictor, f"the bundle has no valid {PARITY}"
     if not record.used:
@@ -93,12 +93,12 @@ def choose(predictor: Predictor) -> tuple[Predictor, str]:
     return (predictor if compiled is None else Predictor(predictor.bundle, compiled)), here.reason
 
 
-def recorded(bundle: Bundle) -> Parity | None:
+def recorded(verified: Verified) -> Parity | None:
     """Read the record of a bundle; None when there is none that can be read."""
-    if PARITY not in bundle.manifest.files:
+    if PARITY not in verified.manifest.files:
         return None
     try:
-        return Parity.model_validate_json(bundle.verified.read(PARITY))
+        return Parity.model_validate_json(verified.read(PARITY))
     except ValidationError:
         return None
 

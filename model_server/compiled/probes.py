@@ -10,12 +10,13 @@ import numpy as np
 from model_server.compiled.encoders import UNKNOWN_TEXT
 from model_server.compiled.substitution import Substitution
 from model_server.compiled.thresholds import neighbours
-from model_server.frame import Frame
+from model_server.frame import join_frames
 
 if TYPE_CHECKING:
     from model_server.compiled.kernel import Splits
     from model_server.contract import Contract
     from model_server.feature import Feature
+    from model_server.frame import Frame
 
 Kind = Literal["golden", "sample", "splits", "missing", "categories"]
 
@@ -63,10 +64,11 @@ def probes(
 ) -> Probes:
     """Choose rows to compare on; equal arguments give equal rows."""
     beside = [neighbours(some, contract, golden, max(1, effort.splits // len(splits))) for some in splits]
+    both_sides = [each.frame for each in beside if each.frame is not None]
     frames: dict[Kind, Frame | None] = {
         "golden": golden,
         "sample": None if sample is None else _spread(sample, effort.sample),
-        "splits": _together([each.frame for each in beside if each.frame is not None]),
+        "splits": join_frames(both_sides) if both_sides else None,
         "missing": _missing(contract, golden),
         "categories": _categories(contract, golden),
     }
@@ -78,17 +80,6 @@ def _spread(frame: Frame, most: int) -> Frame | None:
     if not most:
         return None
     return frame.take(np.unique(np.linspace(0, frame.n_rows - 1, min(most, frame.n_rows)).round().astype(int)).tolist())
-
-
-def _together(frames: list[Frame]) -> Frame | None:
-    if len(frames) < 2:
-        return frames[0] if frames else None
-    names, dtypes = frames[0].names, frames[0].dtypes
-    count = sum(frame.n_rows for frame in frames)
-    if frames[0].matrix is not None:
-        return Frame(names, dtypes, count, matrix=np.concatenate([frame.as_matrix() for frame in frames]))
-    columns = {name: np.concatenate([frame.columns[name] for frame in frames]) for name in names}
-    return Frame(names, dtypes, count, columns=columns)
 
 
 def _missing(contract: Contract, golden: Frame) -> Frame | None:

@@ -30,7 +30,8 @@ class Substitution:
         self._taken = base.take((turns % base.n_rows).tolist())
         self._matrix = None if base.matrix is None else np.array(self._taken.matrix)
         self._columns = {name: column.copy() for name, column in self._taken.columns.items()}
-        self._places = [np.flatnonzero(self.features == index) for index in range(len(base.names))]
+        replaced = np.unique(self.features).tolist() if self._matrix is None else []
+        self._places = [(base.names[index], np.flatnonzero(self.features == index)) for index in replaced]
 
     def put(self, values: Sequence[Any] | Array) -> Frame:
         """Replace the M values, None = missing; the frame is valid until the next call."""
@@ -39,10 +40,9 @@ class Substitution:
             self._matrix[np.arange(len(self.features)), self.features] = numbers
             return Frame(self._taken.names, self._taken.dtypes, len(self.features), matrix=self._matrix)
         given = np.asarray(values, dtype=object) if isinstance(values, list) else np.asarray(values)
-        for name, places in zip(self._taken.names, self._places, strict=True):
-            if len(places):
-                column = self._columns[name]
-                column[places] = _missing_as_nan(given[places]) if column.dtype.kind == "f" else given[places]
+        for name, places in self._places:
+            column = self._columns[name]
+            column[places] = _missing_as_nan(given[places]) if column.dtype.kind == "f" else given[places]
         return Frame(self._taken.names, self._taken.dtypes, len(self.features), columns=self._columns)
 
 

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from model_server.feature import Feature
     from model_server.frame import Frame
 
+#: Features that are tried at once: their rows are a table as wide as all features.
+AT_ONCE = 64
+#: Splits of which one is looked at, beyond which they are not told apart first: sorting them would take seconds.
+MOST_TOLD_APART = 100
 #: Halvings that part any two of the 2**64 floats.
 HALVINGS = 64
 
@@ -32,7 +36,7 @@ class Neighbours:
 
     Attributes:
         frame: Two rows a split, one on either side; None when there are none.
-        found: How many different splits the model has.
+        found: How many different splits the model has; of very many, equal ones are counted again.
     """
 
     frame: Frame | None
@@ -56,7 +60,9 @@ def neighbours(splits: Splits, contract: Contract, base: Frame, most: int) -> Ne
     Returns:
         The rows. A split of a column that no number feeds has none: categories are tried one by one.
     """
-    pairs = np.unique(np.column_stack([splits.column, splits.threshold]), axis=0)
+    pairs = np.column_stack([splits.column, splits.threshold])
+    if len(pairs) <= MOST_TOLD_APART * most:
+        pairs = np.unique(pairs, axis=0)
     chosen = pairs[np.unique(np.linspace(0, len(pairs) - 1, min(most, len(pairs))).round().astype(np.int64))]
     if not len(chosen):
         return Neighbours(None, len(pairs))
@@ -78,14 +84,17 @@ def _feeds(splits: Splits, contract: Contract, base: Frame) -> Array:
     """Name a number feature that moves each column; -1 for none. int64 [C]."""
     before = _computed(splits, base)
     feeding = np.full(before.shape[1], -1)
-    for index, feature in enumerate(contract.features):
-        if feature.dtype not in ("float", "int"):
-            continue
-        # In every row a low and a high value: one of them is another than the row's own.
-        for end in _range(feature):
-            moved = _computed(splits, Substitution(base, np.full(base.n_rows, index)).put(np.full(base.n_rows, end)))
-            changed = ((moved != before) & ~(np.isnan(moved) & np.isnan(before))).any(axis=0)
-            feeding[changed & (feeding < 0)] = index
+    numbers = [at for at, feature in enumerate(contract.features) if feature.dtype in ("float", "int")]
+    for start in range(0, len(numbers), AT_ONCE):
+        some = np.array(numbers[start : start + AT_ONCE])
+        # A low and a high value each: one of them is another than the row's own.
+        turns = np.repeat(np.arange(len(some)), 2)
+        ends = np.array([_range(contract.features[at]) for at in some.tolist()]).ravel()
+        moved = _computed(splits, Substitution(base, np.repeat(some, 2), turns).put(ends))
+        own = before[turns % base.n_rows]
+        changed = ((moved != own) & ~(np.isnan(moved) & np.isnan(own))).reshape(len(some), 2, -1).any(axis=1)
+        found = np.where(changed.any(axis=0), some[changed.argmax(axis=0)], -1)
+        feeding = np.where(feeding < 0, found, feeding)
     return feeding
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +13,9 @@ from hypothesis import strategies as st
 from model_server.admission import FEW_ROWS, Admission
 from model_server.contract import Contract, Feature
 from model_server.errors import ContractError
+from model_server.frame import Frame
 from tests.model_server.drawing import contracts, few, tables, values
 from tests.model_server.making import VALUE
-
-if TYPE_CHECKING:
-    from model_server.frame import Frame
 
 ANYTHING = st.one_of(
     *(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=3), st.just(10**400)),
@@ -25,15 +23,28 @@ ANYTHING = st.one_of(
 )
 
 
-def one_by_one(contract: Contract, rows: list[list[Any]]) -> Frame:
-    """Check the rows column by column, past the happy path."""
-    return contract.frame_from_columns(
-        dict(zip(contract.names, map(list, zip(*rows, strict=True)), strict=True)),
-    )
+def one_by_one(contract: Contract, columns: list[Any]) -> Frame | None:
+    """Check columns feature by feature, past the happy path; None when a value is refused."""
+    checked = [feature.check(values) for feature, values in zip(contract.features, columns, strict=True)]
+    if any(bad.any() for _, bad, _ in checked):
+        return None
+    found = {name: column for name, (column, _, _) in zip(contract.names, checked, strict=True)}
+    dtypes = tuple(feature.dtype for feature in contract.features)
+    warned = {name: count for name, (_, _, count) in zip(contract.names, checked, strict=True) if count}
+    if not contract.is_numeric:
+        return Frame(contract.names, dtypes, len(columns[0]), columns=found, warned=warned)
+    matrix = np.column_stack([column.astype(np.float64) for column in found.values()])
+    return Frame(contract.names, dtypes, len(columns[0]), matrix=matrix, warned=warned)
 
 
-def assert_same(expected: Frame, actual: Frame | None) -> None:
+def turned(rows: list[list[Any]]) -> list[list[Any]]:
+    """Turn rows into columns."""
+    return list(map(list, zip(*rows, strict=True)))
+
+
+def assert_same(expected: Frame | None, actual: Frame | None) -> None:
     """Compare two frames by name, type, value and warnings."""
+    assert expected is not None
     assert actual is not None
     assert (expected.names, expected.dtypes, expected.n_rows) == (actual.names, actual.dtypes, actual.n_rows)
     assert expected.to_rows() == actual.to_rows()
@@ -49,9 +60,10 @@ def test_rows_that_keep_the_rules_are_admitted_at_once(table: tuple[Contract, li
     """As lists and as objects: else the happy path would be the slow one."""
     contract, rows = table
     admission = Admission(contract.features)
-    expected = one_by_one(contract, rows)
+    expected = one_by_one(contract, turned(rows))
 
     assert_same(expected, admission.rows(rows))
+    assert_same(expected, admission.columns(dict(zip(contract.names, turned(rows), strict=True)), len(rows)))
     assert_same(expected, admission.rows([dict(zip(contract.names, row, strict=True)) for row in rows]))
 
 
@@ -62,14 +74,53 @@ def test_what_is_admitted_at_once_is_admitted_one_by_one(data: st.DataObject) ->
     contract = data.draw(contracts())
     cells = [st.one_of(values(feature), ANYTHING) for feature in contract.features]
     rows = data.draw(st.lists(st.tuples(*cells).map(list), min_size=1, max_size=FEW_ROWS + 3))
-    admitted = Admission(contract.features).rows(rows)
+    by_row = Admission(contract.features).rows(rows)
+    by_column = Admission(contract.features).columns(dict(zip(contract.names, turned(rows), strict=True)), len(rows))
+    expected = one_by_one(contract, turned(rows))
 
-    try:
-        expected = one_by_one(contract, rows)
-    except ContractError:
-        assert admitted is None
+    if expected is None:
+        assert by_row is None
+        assert by_column is None
     else:
-        assert_same(expected, admitted)
+        assert_same(expected, by_row)
+        assert_same(expected, by_column)
+
+
+ARRAYS = [np.float64, np.float32, np.int64, np.int32, np.uint64, np.uint8, np.bool_, object]
+
+
+@few
+@given(data=st.data())
+def test_arrays_are_admitted_at_once_only_as_they_are_one_by_one(data: st.DataObject) -> None:
+    """Binary tensors of every datatype: a datatype is accepted where it converts without loss."""
+    contract = data.draw(contracts())
+    n_rows = data.draw(st.integers(1, 3))
+    arrays = [_array(data, n_rows) for _ in contract.features]
+    admitted = Admission(contract.features).columns(dict(zip(contract.names, arrays, strict=True)), n_rows)
+
+    if admitted is not None:
+        assert_same(one_by_one(contract, arrays), admitted)
+
+
+def _array(data: st.DataObject, n_rows: int) -> Any:
+    dtype = data.draw(st.sampled_from(ARRAYS))
+    kind = np.dtype(dtype).kind
+    numbers = st.integers(0, 255) | (st.just(2**63 - 1) if dtype in (np.int64, np.uint64) else st.just(1))
+    cells = {"f": st.floats(width=32) | st.integers(-2, 2), "b": st.booleans(), "O": st.text(max_size=2) | st.none()}
+    return np.array(data.draw(st.lists(cells.get(kind, numbers), min_size=n_rows, max_size=n_rows)), dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64, np.int8])
+def test_arrays_of_numbers_are_admitted_at_once(dtype: Any) -> None:
+    """The usual datatypes of a client's tensors."""
+    contract = Contract(
+        features=(Feature(name="n", dtype="int"), Feature(name="x", dtype="float", nullable=True)), output=VALUE
+    )
+    columns = [np.array([1, 2], dtype=dtype), np.array([3, 4], dtype=dtype)]
+
+    assert_same(
+        one_by_one(contract, columns), Admission(contract.features).columns(dict(zip("nx", columns, strict=True)), 2)
+    )
 
 
 @pytest.mark.parametrize("n_rows", [1, FEW_ROWS, FEW_ROWS + 1, 50])
@@ -92,7 +143,7 @@ def test_a_truth_value_is_true_or_false(value: Any) -> None:
     contract = Contract(features=(Feature(name="x", dtype="float"), Feature(name="b", dtype="bool")), output=VALUE)
 
     assert Admission(contract.features).rows([[1.0, True], [0.0, value]]) is None
-    assert_same(one_by_one(contract, [[1, True]]), Admission(contract.features).rows([[1, True]]))
+    assert_same(one_by_one(contract, [[1], [True]]), Admission(contract.features).rows([[1, True]]))
 
 
 @pytest.mark.parametrize(
@@ -134,7 +185,7 @@ def test_a_matrix_is_admitted_at_once(table: tuple[Contract, list[Any]]) -> None
     matrix = np.array([[math.nan if value is None else value for value in row] for row in rows], dtype=np.float64)
     admitted = Admission(contract.features).matrix(matrix)
 
-    assert_same(contract.frame_from_columns(dict(zip(contract.names, matrix.T, strict=True))), admitted)
+    assert_same(one_by_one(contract, list(matrix.T)), admitted)
     assert admitted is not None
     assert admitted.matrix is matrix
 

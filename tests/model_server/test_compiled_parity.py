@@ -265,7 +265,7 @@ def test_a_bundle_with_a_record_is_served_by_compiled_kernels(tmp_path: Path) ->
 
     assert (opened.model.name, chosen.model.name) == ("scikit-learn", "compiled")
     assert why == "the same bits as scikit-learn on every compared row"
-    assert recorded(opened.bundle) == record
+    assert recorded(opened.bundle.verified) == record
     assert expected.labels is not None
     assert actual.labels is not None
     assert expected.labels.tolist() == actual.labels.tolist()
