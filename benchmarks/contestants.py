@@ -135,10 +135,10 @@ class Running:
             time.sleep(0.02)
 
     def _answers(self) -> bool:
-        with contextlib.suppress(OSError):
-            with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.ports.http, timeout=2)) as connection:
-                connection.request("GET", self.contestant.live)
-                return connection.getresponse().status == HTTPStatus.OK
+        connection = http.client.HTTPConnection("127.0.0.1", self.ports.http, timeout=2)
+        with contextlib.suppress(OSError), contextlib.closing(connection):
+            connection.request("GET", self.contestant.live)
+            return connection.getresponse().status == HTTPStatus.OK
         return False
 
     def stop(self) -> None:
