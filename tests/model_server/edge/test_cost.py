@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
+import uvloop
 from prometheus_client import CollectorRegistry
 
 from model_server import telemetry
@@ -30,9 +31,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-V1 = "/v1/models/linear:predict"
-V2 = "/v2/models/linear/infer"
+V1 = "/v1/models/breast-cancer:predict"
+V2 = "/v2/models/breast-cancer/infer"
 TOGETHER = 32
+FEATURES = 30
 
 
 class Here(Executor):
@@ -62,13 +64,13 @@ def logging_to(path: Path) -> Iterator[None]:
 
 def v1(n_rows: int) -> tuple[str, bytes]:
     """Write a request of rows."""
-    return V1, orjson.dumps({"instances": [[0.5, 1.25, float(row)] for row in range(n_rows)]})
+    return V1, orjson.dumps({"instances": [[0.5] * FEATURES] * n_rows})
 
 
 def v2(n_rows: int) -> tuple[str, bytes]:
     """Write a request of one tensor."""
-    data = [number for row in range(n_rows) for number in (0.5, 1.25, float(row))]
-    tensor = {"name": "features", "datatype": "FP64", "shape": [n_rows, 3], "data": data}
+    data = [0.5] * FEATURES * n_rows
+    tensor = {"name": "features", "datatype": "FP64", "shape": [n_rows, FEATURES], "data": data}
     return V2, orjson.dumps({"inputs": [tensor]})
 
 
@@ -93,10 +95,10 @@ async def no_app(*_: Any) -> None:
     raise AssertionError
 
 
-async def counted(written: Path, path: str, body: bytes, together: int) -> float:
+async def counted(registry: Path, path: str, body: bytes, together: int) -> float:
     """Count the calls of Python and C functions a request, once everything is warm."""
     metrics = Metrics(CollectorRegistry())
-    repository = BundleRepository(Wanted(str(written / "linear" / "1.0.0")), Here(), metrics)
+    repository = BundleRepository(Wanted(str(registry), "breast-cancer"), Here(), metrics)
     await repository.reload()
     hot = HotPath(Core(repository, Here(), metrics, max_rows=10_000), bare=False, answers=True)
     door = Door(no_app, hot, repository, Telemetry(metrics, log_requests=True), max_body_bytes=2**24)
@@ -124,12 +126,12 @@ async def counted(written: Path, path: str, body: bytes, together: int) -> float
 @pytest.mark.parametrize(
     ("request_of", "n_rows", "together", "limit"),
     [
-        (v1, 1, TOGETHER, 150),
-        (v2, 1, TOGETHER, 240),
-        (v1, 1, 1, 650),
-        (v1, 200, TOGETHER, 250),
-        (v1, 4000, 1, 9000),
-        (v2, 4000, 1, 9000),
+        (v1, 1, TOGETHER, 148),
+        (v2, 1, TOGETHER, 256),
+        (v1, 1, 1, 330),
+        (v1, 200, TOGETHER, 330),
+        (v1, 4000, 1, 4100),
+        (v2, 4000, 1, 3950),
     ],
     ids=["v1", "v2", "v1 alone", "v1 of 200 rows", "v1 of 4000 rows", "v2 of 4000 rows"],
 )
@@ -138,12 +140,12 @@ def test_a_request_costs_no_more_calls_than_it_did(  # noqa: PLR0913, PLR0917 - 
     n_rows: int,
     together: int,
     limit: int,
-    written: Path,
+    registry: Path,
     tmp_path: Path,
 ) -> None:
     """Contract, counters and log line included; many rows cost hardly more than one."""
-    with logging_to(tmp_path / "log"):
-        calls = asyncio.run(counted(written, *request_of(n_rows), together))
+    with logging_to(tmp_path / "log"), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        calls = runner.run(counted(registry, *request_of(n_rows), together))
 
     assert calls <= limit, f"{calls:.0f} calls a request"
-    assert calls > limit * 0.3, f"only {calls:.0f} calls a request: lower the limit, so that it keeps its worth"
+    assert calls > limit * 0.5, f"only {calls:.0f} calls a request: lower the limit, so that it keeps its worth"
