@@ -7,12 +7,14 @@ import json
 import os
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks import machine, tables
 from benchmarks.contestants import QUICK, Served
-from benchmarks.rounds import Bench, Cell, Plan, Record, document
+from benchmarks.rounds import Bench, Cell, Plan, Record, Start, document
+from benchmarks.tails import Tail
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +26,7 @@ _CELLS = (
     Cell("grpc", 1, 32),
     *(Cell(protocol, 512, 8) for protocol in ("v1", "echo", "v2", "v2 binary", "grpc")),
 )
-QUICK_PLAN = Plan(QUICK, _CELLS, rounds=3, warm_s=0.3, measure_s=0.7)
+QUICK_PLAN = Plan(QUICK, _CELLS, rounds=3, warm_s=0.25, measure_s=0.6, tail_s=4.0)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,13 +50,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _run(asked: argparse.Namespace) -> list[Record]:
+def _run(asked: argparse.Namespace) -> list[Record | Start | Tail]:
     folder = (asked.registry / asked.model).resolve()
     served = Served(asked.registry.resolve(), asked.model, folder / (folder / "production").read_text("utf-8").strip())
     names = asked.only or [contestant.name for contestant in QUICK]
     contestants = tuple(contestant for contestant in QUICK if contestant.name in names)
-    plan = Plan(contestants, _CELLS, asked.rounds, QUICK_PLAN.warm_s, QUICK_PLAN.measure_s)
-    records = []
+    plan = replace(QUICK_PLAN, contestants=contestants, rounds=asked.rounds)
+    records: list[Record | Start | Tail] = []
     with tempfile.TemporaryDirectory() as logs:
         for record in Bench(plan, served, machine.cores(), Path(logs)).run():
             line = json.dumps(document(record))
@@ -62,17 +64,19 @@ def _run(asked: argparse.Namespace) -> list[Record]:
             if asked.json:
                 with asked.json.open("a", encoding="utf-8") as output:
                     output.write(line + "\n")
-            if isinstance(record, Record):
-                records.append(record)
+            records.append(record)
     return records
 
 
-def _report(records: list[Record]) -> None:
+def _report(measured: list[Record | Start | Tail]) -> None:
+    records = [record for record in measured if isinstance(record, Record)]
+    tails = [record for record in measured if isinstance(record, Tail)]
+    starts = [record for record in measured if isinstance(record, Start)]
     speeds = tables.spread(record.speed_ms for record in records)
     load = ", ".join(f"{number:.1f}" for number in os.getloadavg())
     print(f"{machine.description()}; load average {load}; a fixed piece of Python took {speeds} ms\n")
     print(tables.plain(tables.figures(records)))
-    print(tables.plain(tables.verdicts(records)))
+    print(tables.plain([*tables.verdicts(records), *tables.tail_verdicts(tails), *tables.start_verdicts(starts)]))
 
 
 if __name__ == "__main__":

@@ -114,7 +114,7 @@ class Running:
                 env=environment,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,
+                process_group=0,  # to end it with all that it starts; a session of its own would have another priority
             )
         self._wait(log)
         #: Seconds from its command to its first good answer.
@@ -135,8 +135,8 @@ class Running:
             time.sleep(0.02)
 
     def _answers(self) -> bool:
-        with contextlib.suppress(OSError):
-            connection = http.client.HTTPConnection("127.0.0.1", self.ports.http, timeout=2)
+        connection = http.client.HTTPConnection("127.0.0.1", self.ports.http, timeout=2)
+        with contextlib.suppress(OSError), contextlib.closing(connection):
             connection.request("GET", self.contestant.live)
             return connection.getresponse().status == HTTPStatus.OK
         return False

@@ -14,6 +14,7 @@ from benchmarks import machine, payloads
 from benchmarks.contestants import Running
 from benchmarks.load import HttpConnection, drive
 from benchmarks.rpc import RpcConnection
+from benchmarks.tails import Tail, tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -86,6 +87,7 @@ class Plan:
         rounds: How many.
         warm_s: Seconds of load before each measurement.
         measure_s: Seconds of each measurement.
+        tail_s: Seconds of small requests beside large ones, of those who speak v1; 0 for none.
     """
 
     contestants: tuple[Contestant, ...]
@@ -93,6 +95,7 @@ class Plan:
     rounds: int
     warm_s: float
     measure_s: float
+    tail_s: float = 0.0
 
 
 class Bench:
@@ -113,18 +116,20 @@ class Bench:
         self._logs = logs
         self._table = payloads.table_of(served.bundle, served.model)
 
-    def run(self) -> Iterator[Record | Start]:
+    def run(self) -> Iterator[Record | Start | Tail]:
         """Measure everything; each number as it comes."""
         os.sched_setaffinity(0, {self._cores.load})
         for number in range(self._plan.rounds):
             for contestant in self._plan.contestants:
                 yield from self._one(number, contestant)
 
-    def _one(self, number: int, contestant: Contestant) -> Iterator[Record | Start]:
+    def _one(self, number: int, contestant: Contestant) -> Iterator[Record | Start | Tail]:
         with Running(contestant, self._served, self._cores.server, self._logs / f"{contestant.name}.log") as running:
             for cell in self._plan.cells:
                 if cell.protocol in contestant.protocols:
                     yield self._measured(number, running, cell)
+            if self._plan.tail_s and "v1" in contestant.protocols:
+                yield tail(number, running, self._table, self._plan.tail_s)
             yield Start(number, contestant.name, running.start_s, machine.memory_mb(running.pid))
 
     def _measured(self, number: int, running: Running, cell: Cell) -> Record:
@@ -156,6 +161,6 @@ def connector(running: Running, protocol: str, requests: Sequence[bytes]) -> Cal
     return lambda: HttpConnection(running.ports.http, source)
 
 
-def document(record: Record | Start) -> dict[str, object]:
+def document(record: Record | Start | Tail) -> dict[str, object]:
     """Lay a measurement out as JSON."""
     return {"kind": type(record).__name__.lower(), **asdict(record)}

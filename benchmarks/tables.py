@@ -6,6 +6,7 @@ and largest show how far to trust it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
@@ -15,7 +16,8 @@ from benchmarks.rounds import Cell
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from benchmarks.rounds import Record
+    from benchmarks.rounds import Record, Start
+    from benchmarks.tails import Tail
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,8 @@ class Spread:
 
 
 def spread(numbers: Iterable[float]) -> Spread | None:
-    """Summarize numbers; None of none."""
-    found = sorted(numbers)
+    """Summarize numbers; None of none. NaN, the latency of what was never answered, is none."""
+    found = sorted(number for number in numbers if not math.isnan(number))
     return Spread(median(found), found[0], found[-1]) if found else None
 
 
@@ -108,6 +110,44 @@ def verdicts(records: Sequence[Record], targets: Sequence[Target] = TARGETS) -> 
     return rows
 
 
+#: Ratios of tails and starts: ours to KServe's, and what is promised.
+_BESIDE = (("one row beside 10,000, p99", "one_p99_ms"), ("probe beside 10,000 rows, p99", "live_p99_ms"))
+_TAIL_LIMIT, _START_EXTRA_S, _MEMORY_EXTRA_MB = 0.25, 0.3, 40.0
+
+
+def tail_verdicts(tails: Sequence[Tail]) -> list[list[str]]:
+    """Compare the tails with KServe's of the same round."""
+    rows = []
+    for text, key in _BESIDE:
+        theirs = {tail.round: getattr(tail, key) for tail in tails if tail.contestant == "kserve"}
+        ratio = spread(
+            getattr(tail, key) / theirs[tail.round]
+            for tail in tails
+            if tail.contestant == "ours" and tail.round in theirs
+        )
+        if ratio is not None:
+            kept = "yes" if ratio.middle <= _TAIL_LIMIT else "no"
+            rows.append([f"{text}: KServe v1", str(ratio), f"\u2264 {_TAIL_LIMIT:g}", kept])
+    return rows
+
+
+def start_verdicts(starts: Sequence[Start]) -> list[list[str]]:
+    """Compare start and memory with KServe's, as differences of medians."""
+    rows = []
+    for text, key, limit in (
+        ("start to ready, s more than KServe", "start_s", _START_EXTRA_S),
+        ("memory, MB more than KServe", "memory_mb", _MEMORY_EXTRA_MB),
+    ):
+        ours, theirs = (
+            spread(getattr(start, key) for start in starts if start.contestant == name) for name in ("ours", "kserve")
+        )
+        if ours is not None and theirs is not None:
+            more = ours.middle - theirs.middle
+            measured = f"{more:+.2f} ({ours} against {theirs})"
+            rows.append([text, measured, f"\u2264 {limit:g}", "yes" if more <= limit else "no"])
+    return rows
+
+
 def figures(records: Sequence[Record]) -> list[list[str]]:
     """Lay out every measurement, by cell and contestant."""
     rows = [["protocol", "rows", "at once", "server", "requests/s", "p50 ms", "p99 ms", "CPU µs a request", "errors"]]
@@ -116,7 +156,7 @@ def figures(records: Sequence[Record]) -> list[list[str]]:
             found = [record for record in records if (record.cell, record.contestant) == (cell, name)]
             if found:
                 numbers = [
-                    str(spread(getattr(record, key) for record in found))
+                    str(spread(getattr(record, key) for record in found) or "none")
                     for key in ("per_second", "p50_ms", "p99_ms", "cpu_us")
                 ]
                 errors = str(sum(record.errors for record in found))

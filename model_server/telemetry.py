@@ -136,6 +136,9 @@ class RequestRecord:
     error_type: str = ""
 
 
+KindTuple = tuple[str, str, str, int | str, str, str, str]
+
+
 class Telemetry:
     """Counts and logs finished requests."""
 
@@ -151,11 +154,11 @@ class Telemetry:
         self.in_flight = 0
         metrics.in_flight.set_function(lambda: self.in_flight)
         self._log_requests = log_requests
-        self._kinds: dict[Kind, _Prepared] = {}
+        self._kinds: dict[KindTuple, _Prepared] = {}
 
     def finished(self, record: RequestRecord) -> None:
         """Count one request and write its line."""
-        kind = Kind(
+        kind = (
             record.protocol,
             record.method,
             record.endpoint,
@@ -166,15 +169,22 @@ class Telemetry:
         )
         self.count(kind, record.latency_s, record.request_id, record.rows)
 
-    def count(self, kind: Kind, latency_s: float, request_id: str, rows: int) -> None:
-        """Count one request of a kind and write its line: ``finished``, for those who answer thousands a second."""
+    def count(self, kind: KindTuple, latency_s: float, request_id: str, rows: int) -> None:
+        """Count one request of a kind and write its line: ``finished``, for those who answer thousands a second.
+
+        Args:
+            kind: The values of a ``Kind``, in its order.
+            latency_s: Seconds from the complete request to the answer.
+            request_id: Identifier of the request.
+            rows: Rows answered.
+        """
         prepared = self._kinds.get(kind)
         if prepared is None:  # as bounded as labels are
-            prepared = self._kinds[kind] = _Prepared(self.metrics, kind)
+            prepared = self._kinds[kind] = _Prepared(self.metrics, Kind(*kind))
         prepared.count.inc()
         prepared.time.observe(latency_s)
         if self._log_requests:
-            _write_line(kind, prepared.line, latency_s, request_id, rows)
+            _write_line(prepared, latency_s, request_id, rows)
 
 
 class Kind(NamedTuple):
@@ -192,11 +202,12 @@ class Kind(NamedTuple):
 class _Prepared:
     """What requests of one kind share: their two series, and their line but for four values."""
 
-    __slots__ = ("count", "line", "time")
+    __slots__ = ("count", "kind", "line", "time")
 
     def __init__(self, metrics: Metrics, kind: Kind) -> None:
         self.count = metrics.requests.labels(kind.protocol, kind.endpoint, str(kind.status), kind.model_version)
         self.time = metrics.request_seconds.labels(kind.protocol, kind.endpoint, kind.model_version)
+        self.kind = kind
         self.line = _line_template(kind)
 
 
@@ -211,14 +222,14 @@ def _line_template(kind: Kind) -> str:
     return '{"timestamp":"%s",' + ",".join(part for part in parts if part) + "}\n"
 
 
-def _write_line(kind: Kind, template: str, latency_s: float, request_id: str, rows: int) -> None:
+def _write_line(prepared: _Prepared, latency_s: float, request_id: str, rows: int) -> None:
     handlers = logging.root.handlers
     handler = handlers[0] if len(handlers) == 1 else None
     if type(handler) is not LineHandler:  # embedded, as in tests: whoever listens to the logger must hear of it
-        logger.info("request", extra={"fields": _line(kind, latency_s, request_id, rows)})
+        logger.info("request", extra={"fields": _line(prepared.kind, latency_s, request_id, rows)})
     elif logger.isEnabledFor(logging.INFO):
         count = f',"rows":{rows}' if rows else ""
-        handler.put(template % (timestamp(time.time()), latency_s * 1000, count, request_id))
+        handler.put(prepared.line % (timestamp(time.time()), latency_s * 1000, count, request_id))
 
 
 def _line(kind: Kind, latency_s: float, request_id: str, rows: int) -> dict[str, Any]:

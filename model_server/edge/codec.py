@@ -66,6 +66,8 @@ def decode_v1(body: bytes) -> Call:
 
 def call_of_v1(document: Any) -> Call:
     """Read a parsed v1 document, as KServe's own v1 route hands it over."""
+    if type(document) is dict and len(document) == 1 and type(document.get("instances")) is list:
+        return Call(document["instances"])  # nearly all requests are this
     document = _object(document, ("instances", "parameters"), "instances")
     instances = document["instances"]
     if not isinstance(instances, list):

@@ -57,6 +57,7 @@ class Core:
         self._batch_rows = limits.batch_rows
         self._small_rows = min(limits.batch_rows, max_rows)
         self._joint = Joint(metrics)
+        self._last_key: Asked | None = None
         self._batcher: MicroBatcher[Asked, Call | Frame, Outcome] = MicroBatcher(self._joint, executor, limits)
 
     async def answer(self, call: Call, name: str, version: str | None = None, deadline_s: float = math.inf) -> Answer:
@@ -93,7 +94,10 @@ class Core:
         n_rows = call.n_rows
         # A small call is checked with those that it is predicted with; a large one is not to keep them waiting.
         item = call if 0 < n_rows <= self._small_rows else await self._checked(call, served.contract)
-        outcome = await self._batcher.submit(Asked(served, call.reasons), item, n_rows, deadline_s)
+        key = self._last_key
+        if key is None or key.served is not served or key.reasons != call.reasons:
+            key = self._last_key = Asked(served, call.reasons)
+        outcome = await self._batcher.submit(key, item, n_rows, deadline_s)
         return Answer(call, served.name, served.version, served.contract, outcome)
 
     async def explain(self, call: Call, name: str) -> tuple[Served, Explanation]:

@@ -20,7 +20,7 @@ import orjson
 
 from model_server.edge.answers import error_document
 from model_server.errors import BodyTooLarge, BugError, BundleError, DecodeError, ModelServerError, Unavailable
-from model_server.telemetry import Kind, logger
+from model_server.telemetry import logger
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
@@ -96,7 +96,7 @@ class Exchange:
 
     def answered(self, answer: Answer) -> None:
         """Note what was answered, and by which version: the next may be served before the headers are written."""
-        self.rows, self.model_version = answer.n_rows, answer.model_version
+        self.rows, self.model_version = answer.outcome.n_rows, answer.model_version
 
 
 @dataclass(slots=True)
@@ -240,7 +240,7 @@ class Door:
 
     def _finish(self, exchange: Exchange) -> None:
         repository = self._repository
-        kind = Kind(
+        kind = (
             exchange.protocol,
             exchange.method,
             exchange.endpoint,

@@ -22,7 +22,7 @@ from model_server.edge.door import request_id_of
 from model_server.edge.grpc_codec import decode_request, encode_answer
 from model_server.edge.metadata import model_metadata
 from model_server.errors import BugError, ModelNotReady, ModelServerError
-from model_server.telemetry import Kind, Stopwatch, logger
+from model_server.telemetry import Stopwatch, logger
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -131,7 +131,7 @@ class Envelope:
             self._telemetry.in_flight -= 1
             rows = request.inputs[0].shape[0] if status == "OK" and method == "ModelInfer" else 0
             name, version = self._repository.model_name or "", version or self._repository.served_version
-            kind = Kind("grpc", "RPC", method, status, name, version, slug)
+            kind = ("grpc", "RPC", method, status, name, version, slug)
             self._telemetry.count(kind, watch.elapsed_s, request_id, rows)
 
     def _metadata(self, request_id: str, version: str) -> tuple[tuple[str, str], ...]:

@@ -92,7 +92,7 @@ class HotPath:
 
     async def _predict(self, exchange: Exchange, body: bytes, name: str) -> Response | None:
         served = self._core.repository.require(name)
-        document = await large.parse(body) if large.is_large(body) else codec.parse_json(body)
+        document = codec.parse_json(body) if len(body) <= large.SMALL_BYTES else await large.parse(body)
         call = codec.call_of_v1(document)
         if not self._answers:
             return None
@@ -114,7 +114,7 @@ class HotPath:
     async def _infer(self, exchange: Exchange, body: bytes, name: str, version: str | None) -> Response | None:
         served = self._core.repository.require(name, version)
         length = exchange.headers.get(_HEADER_LENGTH)
-        if length is None and large.is_large(body):
+        if length is None and len(body) > large.SMALL_BYTES:
             call = codec.call_of_v2(await large.parse(body))
         else:
             call = codec.decode_v2(body, None if length is None else length.decode("latin-1"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,7 +19,6 @@ from model_server.edge.outcome import Outcome, Whole, join_outcomes
 from model_server.edge.tensors import Array, plain_matrix
 from model_server.errors import BugError, ContractError
 from model_server.frame import join_frames
-from model_server.telemetry import Stopwatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -51,6 +51,10 @@ class Joint:
         """Bind what counts rows, times and broken rules."""
         self._metrics = metrics
         self._pace = _Pace()
+        # Looking a series up takes longer than counting.
+        self._series = lru_cache(maxsize=4)(
+            lambda version: (metrics.inference_seconds.labels(version), metrics.rows.labels(version))
+        )
 
     def run(self, key: Asked, items: Sequence[Item]) -> list[Outcome | Exception]:
         """Check and predict items of one bundle; a contract's error is that item's alone."""
@@ -77,7 +81,7 @@ class Joint:
         """Say whether a bundle's calls are short: those of kernels have been so of late."""
         # What a pipeline does in its own code can take any time, whatever the last calls took; kernels cannot.
         predictor = key.served.predictor
-        is_compiled = getattr(predictor, "model", None) is not getattr(predictor, "fitted", None)
+        is_compiled = predictor.model is not predictor.fitted
         return is_compiled and not key.reasons and self._pace.of(key.served) <= QUICK_S
 
     def count(self, error: ContractError, contract: Contract) -> None:
@@ -94,12 +98,14 @@ class Joint:
 
     def _predicted(self, key: Asked, frame: Frame) -> Whole:
         served, count = key
-        watch, before_s = Stopwatch(), time.thread_time()
+        started_s, before_s = time.perf_counter(), time.thread_time()
         prediction = served.predictor.predict(frame)
         self._pace.took(served, time.thread_time() - before_s)
-        self._metrics.inference_seconds.labels(served.version).observe(watch.elapsed_s)
-        self._metrics.rows.labels(served.version).inc(frame.n_rows)
-        self.count_warned(frame)
+        seconds, rows = self._series(served.version)
+        seconds.observe(time.perf_counter() - started_s)
+        rows.inc(frame.n_rows)
+        if frame.warned:
+            self.count_warned(frame)
         return Whole(frame, prediction, _reasons(served, frame, prediction, count) if count else ())
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 #: Bytes that are parsed at once, in about a third of a millisecond; bodies up to three times as large are small.
 PIECE_BYTES = 48 * 1024
+SMALL_BYTES = 3 * PIECE_BYTES
 _PIECE_ITEMS = 8192
 
 # Where a list begins that may be long, and how far apart two of them may be.

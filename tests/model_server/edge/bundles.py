@@ -46,7 +46,7 @@ MIXED = (
     Feature(name="member", dtype="bool"),
     Feature(name="plan", dtype="string", categories=("basic", "plus")),
 )
-PEOPLE = [[30, 1200.5, True, "basic"], [61, None, False, "plus"]]
+PEOPLE: list[list[Any]] = [[30, 1200.5, True, "basic"], [61, None, False, "plus"]]
 
 
 class Waiting(RegressorMixin, BaseEstimator):  # type: ignore[misc]

@@ -1,0 +1,5 @@
+"""The bundles of the edge's tests, for real servers to be measured."""
+
+from tests.model_server.edge.conftest import written
+
+__all__ = ["written"]

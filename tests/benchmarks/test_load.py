@@ -1,0 +1,200 @@
+"""The load generator: every answer is counted once, and nothing but a good answer counts as one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from itertools import cycle
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from benchmarks import machine, payloads, rounds
+from benchmarks.contestants import OURS, Ports
+from benchmarks.load import HttpConnection, Load, drive, http_request
+from benchmarks.payloads import Table
+from benchmarks.rpc import RpcConnection
+from benchmarks.tails import tail
+from tests.model_server.edge.bundles import NUMBERS, PEOPLE, serving
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.model_server.edge.bundles import Service
+
+LINEAR = Table("linear", ("x0", "x1", "x2"), ("FP64",) * 3, NUMBERS)
+MIXED = Table(
+    "people", ("age", "income", "member", "plan"), ("INT64", "FP64", "BOOL", "BYTES"), [[30, 1200.5, True, "basic"]]
+)
+
+
+@contextlib.contextmanager
+def answering(*answers: bytes) -> Iterator[int]:
+    """Answer each request on a connection with the next of some answers, in pieces; gives the port."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError):
+                for answer in cycle(answers):
+                    if not connection.recv(65536):
+                        return
+                    for start in range(0, len(answer), 20):
+                        connection.sendall(answer[start : start + 20])
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield listener.getsockname()[1]
+
+
+GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 30\r\n\r\n" + b"x" * 30
+REFUSED = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 2\r\n\r\nno"
+
+
+def test_good_answers_and_others_are_told_apart() -> None:
+    """However they arrive."""
+    with answering(GOOD, REFUSED) as port:
+        load = drive(lambda: HttpConnection(port, cycle([http_request("/", b"{}")])), 1, 0.3)
+
+    assert len(load.latencies_s) > 3
+    assert abs(len(load.latencies_s) - load.errors) <= 1
+    assert 0.3 <= load.seconds < 3
+    assert 0 < load.quantile_ms(0.5) <= load.quantile_ms(0.99)
+
+
+def test_a_connection_that_breaks_is_an_error() -> None:
+    """The next one is opened in its place, until there is nobody left to connect to."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+        def hang_up() -> None:
+            for _ in range(3):
+                listener.accept()[0].close()
+
+        thread = threading.Thread(target=hang_up, daemon=True)
+        thread.start()
+        load = drive(lambda: HttpConnection(port, cycle([http_request("/", b"")])), 1, 0.2)
+        thread.join(5)
+
+    assert load.errors >= 2
+    assert load.latencies_s == []
+
+
+def test_quantiles_are_of_what_was_measured() -> None:
+    """In milliseconds; of nothing, none."""
+    assert Load(1.0, [0.004, 0.001, 0.002, 0.003]).quantile_ms(0.5) == 3.0
+    assert np.isnan(Load(1.0, []).quantile_ms(0.5))
+
+
+@pytest.fixture(scope="module")
+def linear(written: Path) -> Iterator[Service]:
+    """A server of the linear model."""
+    with serving(written / "linear" / "1.0.0") as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def people(written: Path) -> Iterator[Service]:
+    """A server of the model with mixed columns."""
+    with serving(written / "people" / "1.0.0") as service:
+        yield service
+
+
+@pytest.mark.parametrize("protocol", ["v1", "v1 objects", "v2", "v2 binary"])
+@pytest.mark.parametrize("n_rows", [1, 40])
+def test_http_requests_are_answered(protocol: str, n_rows: int, linear: Service, people: Service) -> None:
+    """By a numeric model and by one with mixed columns."""
+    for service, table in ((linear, LINEAR), (people, MIXED)):
+        source = cycle(payloads.requests(protocol, table, n_rows))
+        load = drive(lambda port=service.running.http_port, s=source: HttpConnection(port, s), 2, 0.2)  # type: ignore[misc]
+
+        assert load.latencies_s
+        assert load.errors == 0
+
+
+def calls(service: Service, protocol: str, table: Table, n_rows: int) -> Load:
+    """Load a server with gRPC calls."""
+    running: Any = type("Running", (), {"ports": Ports(0, service.running.grpc_port)})
+    return drive(rounds.connector(running, protocol, payloads.requests(protocol, table, n_rows)), 2, 0.3)
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "grpc raw"])
+def test_grpc_calls_are_answered(protocol: str, linear: Service, people: Service) -> None:
+    """By a numeric model and by one with mixed columns."""
+    for service, table in ((linear, LINEAR), (people, MIXED)):
+        load = calls(service, protocol, table, 2)
+
+        assert load.latencies_s
+        assert load.errors == 0
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "grpc raw"])
+def test_a_message_larger_than_a_window_is_sent(protocol: str, linear: Service) -> None:
+    """As HTTP/2's flow control wants it: 120 kB in what the server makes room for."""
+    load = calls(linear, protocol, LINEAR, 5000)
+
+    assert load.latencies_s
+    assert load.errors == 0
+
+
+def test_a_refused_grpc_call_is_an_error(linear: Service) -> None:
+    """It has trailers and no message."""
+    wrong = payloads.requests("grpc", Table("nobody", LINEAR.names, LINEAR.datatypes, NUMBERS), 1)
+    load = drive(lambda: RpcConnection(linear.running.grpc_port, payloads.GRPC_METHOD, cycle(wrong)), 1, 0.2)
+
+    assert load.latencies_s == []
+    assert load.errors > 0
+
+
+def test_a_table_is_read_from_a_bundle(written: Path) -> None:
+    """Its features and golden rows."""
+    table = payloads.table_of(written / "people" / "1.0.0", "people")
+
+    assert (table.names, table.datatypes) == (MIXED.names, MIXED.datatypes)
+    assert table.rows == PEOPLE
+    assert table.draw(3, seed=1) == table.draw(3, seed=1)
+
+
+def test_tails_are_measured_beside_large_requests(linear: Service) -> None:
+    """Of one row and of a probe."""
+    running: Any = type("Running", (), {"ports": Ports(linear.running.http_port, 0), "contestant": OURS})
+
+    found = tail(2, running, LINEAR, 1.0)
+
+    assert (found.round, found.contestant) == (2, "ours")
+    assert found.one_p99_ms > 0
+    assert found.live_p99_ms > 0
+    assert found.large_per_second > 0
+
+
+def test_a_process_is_measured_with_its_children() -> None:
+    """Time and memory of both."""
+    script = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'sum(range(10**7)); input()'])"
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE) as process:
+        try:
+            _until(lambda: machine.cpu_s(process.pid) > 0.05)
+            assert len(machine.tree(process.pid)) == 2
+            assert machine.memory_mb(process.pid) > 5
+        finally:
+            process.communicate(b"\n")
+    assert machine.cpu_s(process.pid) == machine.memory_mb(process.pid) == 0
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+
+
+def test_the_machine_is_described() -> None:
+    """What a reader needs to judge the numbers."""
+    assert f"{os.cpu_count()} cores" in machine.description()
+    assert machine.speed_ms() > 0

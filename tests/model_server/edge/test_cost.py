@@ -1,0 +1,151 @@
+"""What a request costs, in calls of Python functions: equal on every machine, where times are not.
+
+A regression of the lean route shows here: another layer, another object a request, and above all anything that is done
+for each row. The limits are some 10 % above what was counted when they were set.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import sys
+from concurrent.futures import Executor, Future
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import pytest
+import uvloop
+from prometheus_client import CollectorRegistry
+
+from model_server import telemetry
+from model_server.edge.core import Core
+from model_server.edge.door import Door
+from model_server.edge.hotpath import HotPath
+from model_server.edge.repository import BundleRepository
+from model_server.edge.served import Wanted
+from model_server.telemetry import LineHandler, Metrics, Telemetry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+V1 = "/v1/models/breast-cancer:predict"
+V2 = "/v2/models/breast-cancer/infer"
+TOGETHER = 32
+FEATURES = 30
+
+
+class Here(Executor):
+    """Runs what it is given at once, so that all of it is counted."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Run it."""
+        done: Future[Any] = Future()
+        done.set_result(fn(*args, **kwargs))
+        return done
+
+
+@contextlib.contextmanager
+def logging_to(path: Path) -> Iterator[None]:
+    """Log as the process does, into a file; pytest listens too, which would cost more than the request."""
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    with path.open("w") as stream:
+        root.handlers[:] = [LineHandler(stream)]
+        root.setLevel(logging.INFO)
+        try:
+            yield
+        finally:
+            root.handlers[:] = before
+            root.setLevel(level)
+
+
+def v1(n_rows: int) -> tuple[str, bytes]:
+    """Write a request of rows."""
+    return V1, orjson.dumps({"instances": [[0.5] * FEATURES] * n_rows})
+
+
+def v2(n_rows: int) -> tuple[str, bytes]:
+    """Write a request of one tensor."""
+    data = [0.5] * FEATURES * n_rows
+    tensor = {"name": "features", "datatype": "FP64", "shape": [n_rows, FEATURES], "data": data}
+    return V2, orjson.dumps({"inputs": [tensor]})
+
+
+async def ask(door: Door, path: str, body: bytes) -> int:
+    """Send a request through the door, without a socket; gives the status."""
+    statuses = []
+    headers = [(b"host", b"x"), (b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    scope = {"type": "http", "method": "POST", "path": path, "headers": headers}
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: Any) -> None:
+        statuses.append(message.get("status"))
+
+    await door(scope, receive, send)
+    return int(statuses[0])
+
+
+async def no_app(*_: Any) -> None:
+    """Stand behind the door; nothing of this test gets there."""
+    raise AssertionError
+
+
+async def counted(registry: Path, path: str, body: bytes, together: int) -> float:
+    """Count the calls of Python and C functions a request, once everything is warm."""
+    metrics = Metrics(CollectorRegistry())
+    repository = BundleRepository(Wanted(str(registry), "breast-cancer"), Here(), metrics)
+    await repository.reload()
+    hot = HotPath(Core(repository, Here(), metrics, max_rows=10_000), bare=False, answers=True)
+    door = Door(no_app, hot, repository, Telemetry(metrics, log_requests=True), max_body_bytes=2**24)
+    telemetry.write_later(asyncio.get_running_loop().call_soon)
+    for _ in range(3):
+        assert set(await asyncio.gather(*(ask(door, path, body) for _ in range(together)))) == {200}
+    calls = 0
+
+    def count(_frame: Any, event: str, _argument: Any) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    gc.disable()
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        await asyncio.gather(*(ask(door, path, body) for _ in range(together)))
+    finally:
+        sys.setprofile(before)
+        gc.enable()
+        telemetry.write_later(None)
+    return calls / together
+
+
+@pytest.mark.parametrize(
+    ("request_of", "n_rows", "together", "limit"),
+    [
+        (v1, 1, TOGETHER, 148),
+        (v2, 1, TOGETHER, 256),
+        (v1, 1, 1, 330),
+        (v1, 200, TOGETHER, 330),
+        (v1, 4000, 1, 4100),
+        (v2, 4000, 1, 3950),
+    ],
+    ids=["v1", "v2", "v1 alone", "v1 of 200 rows", "v1 of 4000 rows", "v2 of 4000 rows"],
+)
+def test_a_request_costs_no_more_calls_than_it_did(  # noqa: PLR0913, PLR0917 - a table
+    request_of: Callable[[int], tuple[str, bytes]],
+    n_rows: int,
+    together: int,
+    limit: int,
+    registry: Path,
+    tmp_path: Path,
+) -> None:
+    """Contract, counters and log line included; many rows cost hardly more than one."""
+    with logging_to(tmp_path / "log"), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        calls = runner.run(counted(registry, *request_of(n_rows), together))
+
+    assert calls <= limit, f"{calls:.0f} calls a request"
+    assert calls > limit * 0.5, f"only {calls:.0f} calls a request: lower the limit, so that it keeps its worth"
