@@ -127,19 +127,11 @@ def folders(trained: Path, broken: Path) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def is_restricted() -> bool:
-    """Whether this file's namespace enforces Pod Security 'restricted'."""
-    return True
-
-
-@pytest.fixture(scope="module")
-def namespace(
-    request: pytest.FixtureRequest, cluster: str, image: str, folders: list[Path], *, is_restricted: bool
-) -> Iterator[str]:
+def namespace(request: pytest.FixtureRequest, cluster: str, image: str, folders: list[Path]) -> Iterator[str]:
     """A namespace for one file of tests, with the bundles on a claim; it goes when the file is done."""
     name = f"e2e-{request.module.__name__.rpartition('.test_')[2].replace('_', '-')}"
     assert cluster
-    bundles.make_namespace(name, restricted=is_restricted)
+    bundles.make_namespace(name)
     bundles.fill(name, folders, image)
     yield name
     if not os.environ.get("E2E_KEEP"):
