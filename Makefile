@@ -149,7 +149,7 @@ cluster-down: setup ## End that cluster
 	@$(RUN) -m tools.cluster down
 
 DEPLOYMENT = --model $(MODEL) --registry $(REGISTRY) --namespace $(NAMESPACE) $(if $(VERSION),--version $(VERSION)) \
-	$(if $(IMAGE),--image $(IMAGE))
+	$(if $(IMAGE),--image $(IMAGE)) $(if $(TIMEOUT),--timeout-s $(TIMEOUT))
 
 .PHONY: deploy
 deploy: setup ## Install the bundle of MODEL on the kubeconfig's cluster and ask it; MODE=knative NAMESPACE=models IMAGE=… VERSION=…

@@ -28,6 +28,33 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 OLD, NEW = "1.0.0", "1.1.0"
 
 
+#: What tests have measured, by its name; shown at the end of the run and kept beside the dumps.
+MEASURED = pytest.StashKey[dict[str, object]]()
+
+
+def report_folder() -> Path:
+    """Say where dumps and measurements go."""
+    return Path(os.environ.get("E2E_REPORT", "build/e2e"))
+
+
+@pytest.fixture(scope="session")
+def measured(pytestconfig: pytest.Config) -> dict[str, object]:
+    """Numbers that are worth reading, whatever they are: nothing is judged by them."""
+    return pytestconfig.stash.setdefault(MEASURED, {})
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Show what was measured."""
+    found = config.stash.get(MEASURED, {})
+    if not found:
+        return
+    report_folder().mkdir(parents=True, exist_ok=True)
+    report_folder().joinpath("measured.json").write_text(json.dumps(found, indent=2), "utf-8")
+    terminalreporter.section("measured")
+    for name, value in found.items():
+        terminalreporter.line(f"{name}: {value}")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip everything here, with the reason, unless a cluster was asked for; they change the cluster."""
     ours = [item for item in items if item.get_closest_marker("e2e")]
@@ -43,7 +70,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     report = yield
     namespace = getattr(item, "funcargs", {}).get("namespace")
     if report.failed and item.get_closest_marker("e2e"):  # type: ignore[attr-defined]
-        folder = Path(os.environ.get("E2E_REPORT", "build/e2e"), re.sub(r"\W+", "-", item.name))
+        folder = report_folder() / re.sub(r"\W+", "-", item.name)
         item.add_report_section(report.when, "cluster", f"its state is in {folder}")  # type: ignore[attr-defined]
         dump.write(folder, namespace if isinstance(namespace, str) else None)
     return report
@@ -100,19 +127,11 @@ def folders(trained: Path, broken: Path) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def is_restricted() -> bool:
-    """Whether this file's namespace enforces Pod Security 'restricted'."""
-    return True
-
-
-@pytest.fixture(scope="module")
-def namespace(
-    request: pytest.FixtureRequest, cluster: str, image: str, folders: list[Path], *, is_restricted: bool
-) -> Iterator[str]:
+def namespace(request: pytest.FixtureRequest, cluster: str, image: str, folders: list[Path]) -> Iterator[str]:
     """A namespace for one file of tests, with the bundles on a claim; it goes when the file is done."""
     name = f"e2e-{request.module.__name__.rpartition('.test_')[2].replace('_', '-')}"
     assert cluster
-    bundles.make_namespace(name, restricted=is_restricted)
+    bundles.make_namespace(name)
     bundles.fill(name, folders, image)
     yield name
     if not os.environ.get("E2E_KEEP"):

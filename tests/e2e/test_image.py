@@ -48,11 +48,12 @@ def bundle(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_image_serves_a_mounted_bundle(image: str, bundle: Path) -> None:
+def test_the_image_serves_a_mounted_bundle(image: str, bundle: Path, measured: dict[str, object]) -> None:
     """Ready, then v1, v2 and gRPC with the golden rows."""
     mount = ["--volume", f"{bundle}:/mnt/models:ro"]
     with container(image, mount, ["--model_name=iris", "--model_dir=/mnt/models"]) as door:
         lines = smoke.run_smoke(door, bundle)
+    measured["image: size unpacked, in MB"] = round(server.size(image) / 1e6)
 
     assert READY in lines[0]
     assert len(lines) == 6

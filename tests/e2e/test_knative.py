@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from tools.deploy.programs import ask_kubectl
 from tools.deploy.release import Release
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.e2e
@@ -30,14 +31,16 @@ REQUESTS = 2000
 FRAGMENTS = ROOT / "manifests" / "canary" / "knative"
 
 
+NUMBERS = itertools.count(1)
+
+
 @pytest.fixture
 def release(namespace: str, image: str) -> Iterator[Release]:
-    """A release that serves the old version; made anew for each test, whose revisions are the next one's trouble."""
-    found = Release("iris", namespace, "iris", "knative", image)
+    """A release of its own for each test, serving the old version: revisions of one test are another one's trouble."""
+    found = Release(f"iris-{next(NUMBERS)}", namespace, "iris", "knative", image)
     served(found, OLD)
     yield found
     found.uninstall()
-    objects.wait("the release's pods are gone", lambda: not pods(found), timeout_s=120)
 
 
 @pytest.fixture
@@ -84,13 +87,14 @@ def test_helm_test_passes(release: Release) -> None:
     assert "golden answers" in release.test()
 
 
-def test_values_move_the_shares(release: Release, door: Door) -> None:
+def test_values_move_the_shares(release: Release, door: Door, measured: dict[str, object]) -> None:
     """10 %, 50 %, back to 0, 100 %: by `helm upgrade` alone, each counted over 2,000 requests."""
     start_canary(release, 10)
     counted = {10: share_of_new(door)}
     for percent in (50, 0, 100):
         start_canary(release, percent)
         counted[percent] = share_of_new(door)
+    measured[f"Knative: of {REQUESTS} requests the new version got, by percent"] = counted
 
     assert all(is_likely(count, percent) for percent, count in counted.items()), counted
 
@@ -190,9 +194,7 @@ def test_two_owners_of_the_percentage_collide(release: Release) -> None:
     assert percent_of(release) == 10
 
 
-def test_it_scales_to_zero_and_back(
-    release: Release, door: Door, record_property: Callable[[str, object], None]
-) -> None:
+def test_it_scales_to_zero_and_back(release: Release, door: Door, measured: dict[str, object]) -> None:
     """Without requests no pod is left; the next request waits for a new one, and is answered."""
     served(release, OLD, scaling={"autoscaler": "knative", "minReplicas": 0})
     objects.wait("no pods are left", lambda: not pods(release), timeout_s=240)
@@ -200,7 +202,7 @@ def test_it_scales_to_zero_and_back(
     with Load(door, PREDICT, BODY, clients=1) as load:
         load.wait_for(1)
         cold_start_s = time.monotonic() - started
-    record_property("cold_start_s", cold_start_s)
+    measured["Knative: from zero pods to an answer, in seconds"] = round(cold_start_s, 2)
 
     assert not load.failures
     assert pods(release)

@@ -125,12 +125,15 @@ def may(release: Release, verb: str) -> list[str]:
     return [kind for kind in kinds if succeeds([*words, kind, *where])]
 
 
-def test_an_upgrade_to_another_bundle_fails_no_request(release: Release, load: Load) -> None:
+def test_an_upgrade_to_another_bundle_fails_no_request(
+    release: Release, load: Load, measured: dict[str, object]
+) -> None:
     """2,000 requests and more, from the old version to the new and back."""
     served(release, NEW)
     load.wait_for_next(500)
     served(release, OLD)
     load.wait_for(2000)
+    measured["Standard: requests during two upgrades, by version"] = dict(load.versions)
 
     assert not load.failures
     assert set(load.versions) == {OLD, NEW}
@@ -169,7 +172,7 @@ def test_a_broken_image_leaves_the_old_version_answering(release: Release, load:
     served(release, OLD)
 
 
-def test_a_pod_that_is_deleted_fails_no_request(release: Release, load: Load) -> None:
+def test_a_pod_that_is_deleted_fails_no_request(release: Release, load: Load, measured: dict[str, object]) -> None:
     """Of two replicas; it gets SIGTERM under load, and the other one serves."""
     served(release, OLD, **TWO)
     pods = objects.items("v1", "Pod", release.namespace, "serving.kserve.io/inferenceservice=iris")
@@ -178,6 +181,7 @@ def test_a_pod_that_is_deleted_fails_no_request(release: Release, load: Load) ->
     ask_kubectl("delete", "pod", "-n", release.namespace, ready[0]["metadata"]["name"], "--wait=true")
     readiness.wait(release.name, release.namespace)
     load.wait_for(2000)
+    measured["Standard: requests while one of two pods was deleted"] = load.sent
 
     assert len(ready) == 2
     assert not load.failures

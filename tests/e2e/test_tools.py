@@ -54,6 +54,18 @@ def test_the_targets_take_a_bundle_from_nothing_to_production_and_back(variables
     assert f"version {NEW} is served" in served
 
 
+def test_a_broken_release_fails_the_command_and_the_old_one_serves_on(variables: dict[str, str], broken: Path) -> None:
+    """`make deploy` of a bundle that was changed: it ends with an error that says so, and a smoke test passes still."""
+    make("deploy", variables, MODE="knative", VERSION=OLD)
+    with pytest.raises(ClusterError, match="InferenceService iris: not so after 30 s"):
+        make(
+            "deploy", variables | {"REGISTRY": str(broken.parent.parent)}, MODE="knative", VERSION="1.2.0", TIMEOUT="30"
+        )
+    served = make("smoke", variables, VERSION=OLD)
+
+    assert f"version {OLD} is served" in served
+
+
 def test_a_share_that_is_none_is_refused(variables: dict[str, str]) -> None:
     """With what to give instead."""
     with pytest.raises(ClusterError, match="give a share from 0 to 100, such as PERCENT=10"):

@@ -50,10 +50,11 @@ def up() -> None:
             load()
     with step("load the server's image"):
         kind.load_image(image)
-    with step("KServe"):
-        kserve.install(built=built)
+    # Knative first: KServe's controller looks once, at its start, whether there is any.
     with step("Knative Serving"):
         knative.install(built=built)
+    with step("KServe"):
+        kserve.install(built=built)
     with step("ingress"):
         ingress.install(built=built)
     print(f"cluster: ready; context {kind.CONTEXT}, ingress http://127.0.0.1:{kind.INGRESS_PORT}, image {image}")

@@ -23,6 +23,7 @@ def main() -> int:
     parser.add_argument("--mode", choices=("standard", "knative"), default="standard")
     parser.add_argument("--image", default=server.image(), help="repository:tag that the cluster has or can pull")
     parser.add_argument("--percent", type=int, help="share of the requests for the newest revision")
+    parser.add_argument("--timeout-s", type=float, default=180.0, help="how long a release may take to be ready")
     given = parser.parse_args()
     try:
         COMMANDS[given.command](given)
@@ -48,10 +49,10 @@ def release(given: argparse.Namespace) -> Release:
 def deploy(given: argparse.Namespace) -> None:
     """Bring the bundle to the claim, install or upgrade the chart, wait, and ask."""
     found = bundle(given)
-    bundles.make_namespace(given.namespace, restricted=given.mode == "standard")
+    bundles.make_namespace(given.namespace)
     bundles.fill(given.namespace, [found], given.image)
     release(given).upgrade(release(given).values(found.name))
-    readiness.wait(given.model, given.namespace)
+    readiness.wait(given.model, given.namespace, timeout_s=given.timeout_s)
     print(f"deploy: {given.model} {found.name} is ready in {given.namespace}, {given.mode} mode")
     ask(given)
 
@@ -89,7 +90,7 @@ def move(given: argparse.Namespace, values: dict[str, object]) -> None:
     if readiness.mode(readiness.service(given.model, given.namespace)) != "knative":
         raise ClusterError("KServe 0.20 splits no requests in Standard mode; `make deploy MODE=knative` where it does")
     release(given).change(values)
-    readiness.wait(given.model, given.namespace)
+    readiness.wait(given.model, given.namespace, timeout_s=given.timeout_s)
     for each in readiness.traffic(readiness.service(given.model, given.namespace)):
         print(f"{given.command}: {each.get('percent') or 0:3} % {each['revisionName']}")
 

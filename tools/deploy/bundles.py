@@ -22,9 +22,9 @@ RESTRICTED = {
 }
 
 
-def make_namespace(name: str, *, restricted: bool = True) -> None:
-    """Make a namespace, by default one that lets only pods in which keep Pod Security 'restricted'."""
-    labels = {"pod-security.kubernetes.io/enforce": "restricted"} if restricted else {}
+def make_namespace(name: str) -> None:
+    """Make a namespace that lets only pods in which keep Pod Security 'restricted'; Knative's sidecar keeps it too."""
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     objects.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}])
 
 
