@@ -62,6 +62,14 @@ def test_a_rewritten_host_reaches_the_next_ingress() -> None:
     assert made["route"]["host_rewrite_literal"] == "other.models"
 
 
+def test_clusters_of_before_stay_until_no_route_names_them() -> None:
+    """A route to a cluster that Envoy does not have is a 503."""
+    old, new = {"name": "a", "type": "old"}, {"name": "a", "type": "new"}
+    gone = {"name": "b", "type": "old"}
+
+    assert controller.together([old, gone], [new]) == [new, gone]
+
+
 def test_a_service_is_reached_by_its_own_address() -> None:
     """kube-proxy shares out over the pods; Envoy needs none of them."""
     made = controller.cluster(split("iris-1", 100), {"models/iris-1": "10.96.1.2"})

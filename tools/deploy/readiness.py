@@ -70,7 +70,7 @@ def _knative_is_ready(found: Object, wanted: object) -> bool:
     shares = [each.get("percent") or 0 for each in traffic(found) if each.get("latestRevision")]
     # The very first revision has everything, whatever was asked for.
     is_first = len(items(KNATIVE, "Revision", namespace, f"serving.knative.dev/service={name}-predictor")) == 1
-    return is_first or asked is None or sum(shares) == asked
+    return is_first or sum(shares) == (100 if asked is None else asked)
 
 
 def _runs(pod: Mapping[str, Any], wanted: object) -> bool:

@@ -154,6 +154,12 @@ def routes(ingresses: Iterable[Json]) -> list[Json]:
     return [{"@type": table, "name": "ingress", "virtual_hosts": hosts}]
 
 
+def together(before: list[Json], wanted: list[Json]) -> list[Json]:
+    """Join the clusters of before with those that are wanted, which win."""
+    found = {each["name"]: each for each in (*before, *wanted)}
+    return [found[name] for name in sorted(found)]
+
+
 def say_ready(ingress: Json) -> None:
     """Write into an ingress's status that it is served; nothing when it says so already."""
     generation = ingress["metadata"]["generation"]
@@ -189,8 +195,10 @@ def step(before: Wanted) -> Wanted:
     clusters = {cluster_name(split): cluster(split, addresses) for each in ready for split in splits(each)}
     wanted = ([clusters[name] for name in sorted(clusters)], routes(ready))
     if wanted != before:
-        wait_for_envoy(publish("clusters", wanted[0]))
+        # No route may ever name a cluster that is not there: the old ones go last.
+        wait_for_envoy(publish("clusters", together(before[0], wanted[0])))
         wait_for_envoy(publish("routes", wanted[1]))
+        wait_for_envoy(publish("clusters", wanted[0]))
         print(f"published {len(ready)} ingresses, {len(clusters)} services", flush=True)
     for each in ready:
         say_ready(each)
