@@ -113,6 +113,7 @@ class Predictor:
         self.model: Model = self.fitted if model is None else model
         self._output: Output = self.contract.output
         self._classes = _label_array(self._output)
+        self._positive = self._output.positive_index if self._output.decision == "threshold" else 0
 
     def inputs(self, frame: Frame) -> Any:
         """Lay a frame out as the pipeline was fitted: a pandas table for named columns, else float64 [N, F]."""
@@ -140,7 +141,7 @@ class Predictor:
         if probabilities is None or self._output.decision == "predict":
             return self.model.predict(frame).astype(self._classes.dtype, copy=False)
         if self._output.decision == "threshold":
-            positive = self._output.positive_index
+            positive = self._positive
             reached = probabilities[:, positive] >= self._output.threshold
             chosen = reached.view(np.int8) if positive == 1 else 1 - reached.view(np.int8)
         else:

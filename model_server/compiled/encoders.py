@@ -103,7 +103,7 @@ def _asked(step: Any, place: int, value: Any, given: Given) -> Array | None:
     values = [[value if index == place else some[0]] for index, some in enumerate(step.categories_)]
     try:
         return _encoded(step, values, given)
-    except (ValueError, TypeError, Warning):
+    except (ValueError, TypeError, Unforeseen):
         return None
 
 
@@ -121,11 +121,12 @@ def _encoded(step: Any, values: Sequence[Sequence[Any]], given: Given) -> Array:
         np.array(list(some), dtype=_dtype(categories, given, index))
         for index, (some, categories) in enumerate(zip(values, step.categories_, strict=True))
     ]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    # Recorded and not raised: filters are the whole process's, and requests may be answered beside a reload.
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
         answer = plain(step.transform(_table(step, columns, given)))
-    if isinstance(answer, list):
-        raise Unforeseen("an encoder gives out objects")
+    if told or isinstance(answer, list):
+        raise Unforeseen("an encoder warns, or gives out objects")
     return answer
 
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from model_server.compiled import Parity
 from model_server.contract import Contract
 from model_server.manifest import Manifest
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 FOLDER = Path(__file__).parent / "snapshots"
-MODELS: dict[str, type[BaseModel]] = {"contract": Contract, "manifest": Manifest}
+MODELS: dict[str, type[BaseModel]] = {"contract": Contract, "manifest": Manifest, "parity": Parity}
 
 
 def schema(name: str) -> Any:

@@ -25,6 +25,7 @@ from model_server.contract import Contract, Feature, Output
 from model_server.manifest import canonical_json
 from model_server.predictor import Fitted, Predictor
 from tests.model_server import making
+from tests.model_server.published import published, schema
 
 if TYPE_CHECKING:
     from model_server.frame import Frame
@@ -121,6 +122,11 @@ def test_the_record_of_equal_models_is_equal_to_the_byte() -> None:
     first, second = (measure(predictor(boosted(StandardScaler()), NUMBERS, FRAME), FRAME) for _ in range(2))
 
     assert bytes_of(first) == bytes_of(second)
+
+
+def test_the_record_s_schema_is_the_published_one() -> None:
+    """A server reads records that other releases wrote."""
+    assert schema("parity") == published("parity")
 
 
 def test_sums_in_blas_are_held_to_a_tolerance_and_named() -> None:
