@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -63,11 +63,10 @@ def _member(member: Any, given: Given, compile_model: Compile) -> tuple[Ask, Ker
 
 def _scores(kernel: Kernel, n_classes: int) -> Ask:
     """Give what was calibrated, float64 [N, 1] or [N, K]: the decision function, else the probabilities."""
-    decide, probable = kernel.decision_function, kernel.predict_proba
+    decide = kernel.decision_function
     if decide is not None:
         return lambda inputs: decide(inputs).reshape(-1, 1 if n_classes == 2 else n_classes)
-    if probable is None:
-        raise Unforeseen("a classifier without scores")
+    probable = cast("Ask", kernel.predict_proba)  # what was calibrated has one of the two
     return (lambda inputs: probable(inputs)[:, 1:]) if n_classes == 2 else probable
 
 

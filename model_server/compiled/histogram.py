@@ -25,7 +25,7 @@ def histogram(estimator: Any, given: Given) -> Kernel:
     """Compile a HistGradientBoostingClassifier or -Regressor.
 
     Raises:
-        Unforeseen: This scikit-learn has no such kernel, or the loss gives no probabilities of a known form.
+        Unforeseen: This scikit-learn has no such kernel.
     """
     before = _categories_first(estimator, given)
     scores = _scores(estimator)
@@ -35,8 +35,6 @@ def histogram(estimator: Any, given: Given) -> Kernel:
 
     splits = (_splits(estimator, before),)
     if hasattr(estimator, "classes_"):
-        if estimator.loss != "log_loss":
-            raise Unforeseen(f"probabilities of loss={estimator.loss!r}")
         kernel = boosted_classes(raw, np.asarray(estimator.classes_), splits, zero_is_second=False)
         return replace(kernel, neighbours_matter=len(estimator.classes_) >= PAIRED)
     inverse = estimator._loss.link.inverse  # noqa: SLF001 - a loss may answer on another scale than it is fitted on

@@ -41,7 +41,7 @@ def classifier(estimator: Any, given: Given) -> Kernel:
         Unforeseen: It answers several labels a row, or probabilities by a rule that is not repeated here.
     """
     classes = np.asarray(estimator.classes_)
-    if classes.ndim != 1:
+    if len(estimator.coef_) != (1 if len(classes) == 2 else len(classes)):
         raise Unforeseen("several labels a row")
     scores = _scores(estimator, given)
     return Kernel(

@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
 from sklearn.impute import SimpleImputer
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import (
     FunctionTransformer,
     KBinsDiscretizer,
@@ -290,6 +290,11 @@ class Named(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-le
         return X[["n"]].to_numpy(dtype=np.float64)
 
 
+def flat(column: Any) -> Any:
+    """Turn one flat column into a table of one."""
+    return np.asarray(column, dtype=np.float64).reshape(-1, 1)
+
+
 LEFT: dict[str, tuple[Any, Frame]] = {
     "a step of unknown columns": (Named().fit(SOME.as_dataframe()), SOME),
     "single precision": (mixed(OrdinalEncoder(dtype=np.float32)).fit(SOME.as_dataframe()), SOME),
@@ -300,6 +305,26 @@ LEFT: dict[str, tuple[Any, Frame]] = {
     ),
     "weights": (
         ColumnTransformer([("a", StandardScaler(), [0])], transformer_weights={"a": 2}).fit(MATRIX.matrix),
+        MATRIX,
+    ),
+    "gaps filled with no text": (
+        ColumnTransformer(
+            [("a", SimpleImputer(strategy="constant", fill_value=0, missing_values=None), ["colour"])]
+        ).fit(WITH_GAPS.as_dataframe()),
+        WITH_GAPS,
+    ),
+    "one flat column": (ColumnTransformer([("a", FunctionTransformer(flat), "n")]).fit(SOME.as_dataframe()), SOME),
+    "a table of its own": (
+        ColumnTransformer([("a", FunctionTransformer(np.abs), ["n"])]).fit(SOME.as_dataframe()),
+        SOME,
+    ),
+    "names that nobody gives": (
+        Pipeline(
+            [
+                ("first", StandardScaler().fit(MATRIX.as_matrix())),
+                ("then", PowerTransformer().fit(MATRIX.as_dataframe())),
+            ]
+        ),
         MATRIX,
     ),
     "marked gaps in texts": (

@@ -380,7 +380,7 @@ def test_a_classifier_of_several_labels_is_asked_itself() -> None:
 
     assert compile_model(forest, Given(X, named=False)).left == ("RandomForestClassifier",)
     ridge = linear_model.RidgeClassifier().fit(X, both)
-    assert compile_model(ridge, Given(X, named=False)).blas == ("RidgeClassifier",)
+    assert compile_model(ridge, Given(X, named=False)).left == ("RidgeClassifier",)
 
 
 @pytest.mark.parametrize(
@@ -414,6 +414,89 @@ def test_a_forest_that_is_too_large_to_join_is_walked_tree_by_tree() -> None:
 
     with pytest.raises(Unforeseen):
         JoinedTrees([member] * count, [member.value[:, 0, :]] * count)
+
+
+def test_a_large_model_is_walked_tree_by_tree(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the same answers, for few rows as for many."""
+    monkeypatch.setattr("model_server.compiled.joined.MOST_NODES", 5)  # else the test would train for minutes
+
+    for estimator in (
+        ensemble.GradientBoostingRegressor(n_estimators=5, random_state=0),
+        ensemble.RandomForestRegressor(n_estimators=5, random_state=0),
+        ensemble.HistGradientBoostingRegressor(max_iter=5),
+    ):
+        assert_alike(compiled(estimator.fit(X, VALUES), MANY), ["predict"], MANY)
+
+
+def test_joined_trees_that_cannot_be_shown_to_agree_are_not_walked() -> None:
+    """A compiler may round a product and a sum at once; here a leaf that is no number stands for such a sum."""
+    model = ensemble.GradientBoostingRegressor(n_estimators=5, random_state=0).fit(X, VALUES)
+    model.estimators_[0, 0].tree_.value[:] = np.nan
+    plain, fast = compiled(model, MANY)
+
+    assert fast.kernel.left == ()
+    assert np.array_equal(plain.predict(MANY), fast.predict(MANY), equal_nan=True)
+
+
+def test_a_tree_of_another_form_is_not_joined() -> None:
+    """Another scikit-learn may give its nodes other fields."""
+    member = tree.DecisionTreeRegressor(max_depth=2).fit(X, VALUES).tree_
+
+    class Renamed:
+        n_features = member.n_features
+
+        def __getstate__(self) -> dict[str, Any]:
+            nodes = member.__getstate__()["nodes"]
+            return {"nodes": nodes[[name for name in nodes.dtype.names if name != "impurity"]].copy()}
+
+    with pytest.raises(Unforeseen):
+        JoinedTrees([Renamed()] * 2, [member.value[:, 0, :]] * 2)
+
+
+def test_weights_in_single_precision_are_left_to_the_estimator() -> None:
+    """Their products are rounded otherwise."""
+    model = linear_model.Ridge().fit(X.astype(np.float32), VALUES.astype(np.float32))
+
+    assert compile_model(model, Given(X, named=False)).left == ("Ridge",)
+
+
+def test_probabilities_that_nobody_gives_are_refused_as_ever() -> None:
+    """Compiled or not."""
+    _, fast = compiled(svm.LinearSVC(random_state=0).fit(X, LABELS[2]), MANY)
+
+    with pytest.raises(AttributeError):
+        fast.predict_proba(MANY)
+
+
+def calibrated(method: str) -> CalibratedClassifierCV:
+    """Fit a calibrated classifier whose parts the next test changes."""
+    return CalibratedClassifierCV(ensemble.GradientBoostingClassifier(n_estimators=3), method=method, cv=2).fit(
+        X, LABELS[3]
+    )
+
+
+def test_calibrations_of_another_form_are_left_to_scikit_learn() -> None:
+    """A fold that lacks a class, a curve that is not cut at its ends."""
+    short, open_ended = calibrated("sigmoid"), calibrated("isotonic")
+    short.calibrated_classifiers_[0].classes = np.arange(4)
+    open_ended.calibrated_classifiers_[0].calibrators[0].out_of_bounds = "nan"
+
+    for model in (short, open_ended):
+        assert compile_model(model, Given(X, named=False)).left == ("CalibratedClassifierCV",)
+
+
+def test_a_calibrated_probability_just_above_one_is_one() -> None:
+    """A curve through points ends a rounding above it."""
+    model = CalibratedClassifierCV(tree.DecisionTreeClassifier(max_depth=1), method="isotonic", cv=2)
+    model.fit(X, X[:, 0] > 0)
+    for member in model.calibrated_classifiers_:
+        curve = member.calibrators[0]
+        curve.y_thresholds_ = curve.y_thresholds_ + 5e-6
+        curve._build_f(curve.X_thresholds_, curve.y_thresholds_)  # noqa: SLF001 - as scikit-learn does after a fit
+    models = compiled(model, MANY)
+
+    assert models[0].predict_proba(MANY).max() == 1.0
+    assert_alike(models, ["predict_proba"], MANY)
 
 
 def test_wide_tables_are_walked_tree_by_tree() -> None:

@@ -13,6 +13,7 @@ from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingReg
 from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import KBinsDiscretizer, OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.tree import DecisionTreeRegressor
 
 from model_server.bundle import Bundle, Golden, Verified, open_bundle, write
 from model_server.compiled import PARITY, Compiled, Parity, choose, measure, recorded
@@ -259,6 +260,70 @@ def test_no_more_splits_are_looked_at_than_asked() -> None:
 
     assert beside.found > 1000
     assert 25 < beside.placed <= 50
+
+
+def test_of_very_many_splits_some_are_looked_at() -> None:
+    """Without sorting them first: equal ones may be counted again."""
+    forest = RandomForestRegressor(n_estimators=9, random_state=0).fit(FRAME.matrix, X[:, 2])
+    (splits,) = Compiled(Fitted(forest, is_numeric=True), FRAME).kernel.splits
+    beside = neighbours(splits, NUMBERS, FRAME, 3)
+
+    assert beside.found == len(splits.column) > 300
+    assert 0 < beside.placed <= 3
+
+
+#: More months than the encoder has seen, and bounds that no split lies within.
+LONGER = MIXED.model_copy(
+    update={"features": (MIXED.features[0].model_copy(update={"maximum": 500}), *MIXED.features[1:])}
+)
+NARROW = NUMBERS.model_copy(
+    update={"features": tuple(each.model_copy(update={"minimum": 5, "maximum": 6}) for each in NUMBERS.features)}
+)
+
+
+def tree_behind(step: Any) -> Any:
+    """Fit a tree behind a step."""
+    return make_pipeline(step, DecisionTreeRegressor()).fit(CUSTOMERS.as_dataframe(), CHARGES)
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "contract", "frame"),
+    [
+        (DecisionTreeRegressor().fit(FRAME.matrix, np.ones(len(X))), NUMBERS, FRAME),
+        (tree_behind(ColumnTransformer([("words", OrdinalEncoder(), ["plan"])])), MIXED, CUSTOMERS),
+        (tree_behind(ColumnTransformer([("months", OrdinalEncoder(), ["months"])])), LONGER, CUSTOMERS),
+        (boosted(StandardScaler()), NARROW, FRAME),
+    ],
+    ids=["no split", "splits of categories", "refused in between", "out of bounds"],
+)
+def test_splits_that_no_number_reaches_have_no_neighbours(pipeline: Any, contract: Contract, frame: Frame) -> None:
+    """Categories are tried one by one instead."""
+    (splits,) = Compiled(Fitted(pipeline, is_numeric=contract.is_numeric), frame).kernel.splits
+
+    assert neighbours(splits, contract, frame, 10).placed == 0
+
+
+class Picky(StandardScaler):  # type: ignore[misc]  # scikit-learn ships no types
+    """Refuses what its parent scales."""
+
+    def transform(self, X: Any, copy: bool | None = None) -> Any:  # noqa: FBT001 - scikit-learn's interface
+        """Scale, but nothing large."""
+        if np.nanmax(X) > 1e6:
+            raise ValueError("too large")
+        return super().transform(X, copy)
+
+
+Picky.__module__, Picky.__name__ = StandardScaler.__module__, StandardScaler.__name__
+
+
+def test_answering_what_the_pipeline_refuses_is_a_difference() -> None:
+    """Of no size: infinity cannot be written in JSON."""
+    asked = predictor(boosted(Picky()), NUMBERS, FRAME.take(range(16)))
+    large = NUMBERS.frame([*FRAME.take(range(9)).to_rows(), [0.5, 0.5, 2e6]])
+    record = measure(asked, large)
+
+    assert (record.used, record.largest_difference) == (False, None)
+    assert record.reason == "differs from scikit-learn on rows of these kinds: sample"
 
 
 def test_a_bundle_with_a_record_is_served_by_compiled_kernels(tmp_path: Path) -> None:
