@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 #: Larger forests are walked tree by tree: joining copies their nodes, at 64 bytes each.
 MOST_NODES = 300_000
-#: Numbers in the copies of one call, beyond which T calls are cheaper: a call of a forest's tree costs some 3 µs, a
+#: Numbers in the copies of one call, beyond which T calls are cheaper: a call of a forest's tree costs some 5 µs, a
 #: stage of gradient boosting, whose kernel loops over the stages itself, some 0.3 µs.
-MOST_COPIED, MOST_COPIED_OF_STAGES = 80_000, 25_000
+MOST_COPIED, MOST_COPIED_OF_STAGES = 250_000, 25_000
 
 
 class Copies:

@@ -501,8 +501,8 @@ def test_a_calibrated_probability_just_above_one_is_one() -> None:
 
 def test_wide_tables_are_walked_tree_by_tree() -> None:
     """A copy of a row for each tree costs more than a call for each."""
-    wide = RANDOM.normal(size=(60, 1500))
-    contract = Contract(features=making.numbers(1500), output=making.VALUE)
+    wide = RANDOM.normal(size=(60, 5000))
+    contract = Contract(features=making.numbers(5000), output=making.VALUE)
     frame = contract.frame_from_matrix(wide)
 
     for estimator in (
