@@ -303,3 +303,27 @@ def test_requests_being_answered_are_a_gauge() -> None:
     counting.in_flight += 2
 
     assert metrics.registry.get_sample_value("model_server_requests_in_flight") == 2
+
+
+def test_latencies_that_wait_are_added_up_as_if_each_had_been_observed() -> None:
+    """Bucket by bucket, also on the bounds themselves and beyond the last; and again after a scrape."""
+    metrics, direct = Metrics(CollectorRegistry()), Metrics(CollectorRegistry())
+    counting = Telemetry(metrics, log_requests=False)
+    latencies = [*BUCKETS_S, *(bound + 1e-9 for bound in BUCKETS_S), 0.0, 99.0, *np.random.default_rng(1).random(3000)]
+    for turn in range(2):
+        for latency_s in latencies:
+            counting.finished(dataclasses.replace(FULL, latency_s=float(latency_s)))
+            direct.request_seconds.labels("v1", "/x", "1.0.0").observe(float(latency_s))
+        found, expected = (_samples(one.registry, "model_server_request_seconds") for one in (metrics, direct))
+        assert found == pytest.approx(expected)
+        assert found[("model_server_request_seconds_count", "")] == len(latencies) * (turn + 1)
+
+
+def _samples(registry: CollectorRegistry, name: str) -> dict[tuple[str, str], float]:
+    return {
+        (sample.name, sample.labels.get("le", "")): sample.value
+        for metric in registry.collect()
+        if metric.name == name
+        for sample in metric.samples
+        if not sample.name.endswith("_created")
+    }
