@@ -1,7 +1,8 @@
 """MicroBatcher: what is asked at one moment shares a model call; knows rows, keys and time, no protocol and no model.
 
-Zero-wait batching: what arrives while a batch runs, or within one turn of the event loop, is the next batch. Nothing
-ever waits for company, so a lone request is answered as if there were no batching. A request with more rows than a
+Zero-wait batching: what arrives while a batch runs, or while the event loop is busy taking requests in, is the next
+batch. Nothing ever waits idly for company: the first turn of the loop that brings no further request begins the batch,
+so a lone request is answered as if there were no batching. A request with more rows than a
 batch may have runs in slices, one a turn, so that it holds up neither a small one nor a probe: a thread alone would
 not help, because scikit-learn's tree kernels keep Python's global lock for a whole call (docs/decisions.md).
 """
@@ -120,6 +121,7 @@ class MicroBatcher(Generic[K, I, R]):
         self._rows = 0
         self._running = 0
         self._is_awake = False
+        self._seen = 0  # small requests that were there at the last turn
 
     @property
     def rows(self) -> int:
@@ -169,7 +171,11 @@ class MicroBatcher(Generic[K, I, R]):
 
     def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
         """Run all small requests that are there, and one slice of a large one."""
-        self._is_awake = False
+        if self._seen < len(self._short) and self._rows < self._limits.batch_rows:
+            self._seen = len(self._short)  # the last turn brought some: the next may bring more, and costs 2 µs if not
+            loop.call_soon(self._turn, loop)
+            return
+        self._is_awake, self._seen = False, 0
         now_s = self._clock()
         for batch in [*self._joined(now_s), *self._slice(now_s)]:
             self._start(batch, loop)

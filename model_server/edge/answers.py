@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from model_server.contract import Contract, Label
     from model_server.edge.call import Answer
+    from model_server.edge.outcome import Whole
     from model_server.errors import ModelServerError
     from model_server.explain import Reason
     from model_server.output import Output
@@ -98,7 +99,7 @@ def encode_v1(answer: Answer, *, bare: bool) -> bytes:
     outcome = answer.outcome
     texts = outcome.whole.texts
     if texts is None:
-        texts = outcome.whole.texts = _v1_rows(outcome.whole.prediction, answer.contract.output)
+        texts = outcome.whole.texts = _v1_rows(outcome.whole, answer.contract.output)
     rows = texts[outcome.start] if outcome.n_rows == 1 else ",".join(texts[outcome.start : outcome.stop])
     return f'{{"predictions":[{rows}{_v1_end(answer.model_name, answer.model_version)}'.encode()
 
@@ -118,21 +119,29 @@ def _v1_end(name: str, version: str) -> str:
     return "]," + orjson.dumps({"model_name": name, "model_version": version}).decode()[1:]
 
 
-def _v1_rows(prediction: Prediction, output: Output) -> list[str]:
+def _v1_rows(whole: Whole, output: Output) -> list[str]:
     """Write the objects of ``v1_predictions``, reasons aside."""
-    if prediction.labels is None:
-        columns = [_numbers(prediction.values)]
-    else:
-        names = _label_texts(output.classes)
-        columns = [[names[label] for label in prediction.labels.tolist()]]
-    classes: tuple[Label, ...] = ()
-    if prediction.probabilities is not None:
-        classes, numbers = output.classes, _numbers(prediction.probabilities)
-        columns += [numbers[index :: len(classes)] for index in range(len(classes))]
+    first, numbers = _columns(whole, output)
+    classes = output.classes if numbers else ()
+    columns = [first, *(numbers[index :: len(classes)] for index in range(len(classes)))]
     if output.tiers:
-        columns.append([orjson.dumps(tier).decode() for tier in tiers(prediction, output)])
-    template = _row_template(classes, "value" if prediction.labels is None else "label", has_tier=bool(output.tiers))
+        columns.append([orjson.dumps(tier).decode() for tier in tiers(whole.prediction, output)])
+    name = "value" if whole.prediction.labels is None else "label"
+    template = _row_template(classes, name, has_tier=bool(output.tiers))
     return [template % row for row in zip(*columns, strict=True)]
+
+
+def _columns(whole: Whole, output: Output) -> tuple[list[str], list[str]]:
+    """Write labels or values, and probabilities, of all requests of a model call, once."""
+    if whole.columns is None:
+        prediction = whole.prediction
+        if prediction.labels is None:
+            first = _numbers(prediction.values)
+        else:
+            names = _label_texts(output.classes)
+            first = [names[label] for label in prediction.labels.tolist()]
+        whole.columns = (first, [] if prediction.probabilities is None else _numbers(prediction.probabilities))
+    return whole.columns
 
 
 def _numbers(array: Array | None) -> list[str]:
@@ -192,6 +201,8 @@ def encode_v2(answer: Answer) -> tuple[bytes, int | None]:
     Returns:
         The body, and the size in bytes of its JSON part when binary data follows it, else None.
     """
+    if not answer.call.outputs and not answer.call.binary and not answer.contract.output.tiers:
+        return _v2_plain(answer), None
     outputs, raws = [], []
     for tensor, binary in output_tensors(answer):
         part: dict[str, Any] = {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape}
@@ -206,6 +217,27 @@ def encode_v2(answer: Answer) -> tuple[bytes, int | None]:
         document["id"] = answer.call.id
     head = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
     return (b"".join([head, *raws]), len(head)) if raws else (head, None)
+
+
+def _v2_plain(answer: Answer) -> bytes:
+    """Write what nearly every request asks for, all outputs in JSON, from the numbers of the whole model call."""
+    output, outcome = answer.contract.output, answer.outcome
+    first, numbers = _columns(outcome.whole, output)
+    start, stop, n_rows, width = outcome.start, outcome.stop, outcome.n_rows, len(output.classes)
+    begin, end = _v2_frame(answer.model_name, answer.model_version, output.classes)
+    parts = [begin, f'{n_rows}],"data":[', first[start] if n_rows == 1 else ",".join(first[start:stop])]
+    if numbers:
+        data = ",".join(numbers[start * width : stop * width])
+        parts.append(f']}},{{"name":"probabilities","datatype":"FP64","shape":[{n_rows},{width}],"data":[{data}')
+    parts.append(end if answer.call.id is None else f'{end[:-1]},"id":{orjson.dumps(answer.call.id).decode()}}}')
+    return "".join(parts).encode()
+
+
+@lru_cache(maxsize=8)
+def _v2_frame(name: str, version: str, classes: tuple[Label, ...]) -> tuple[str, str]:
+    head = orjson.dumps({"model_name": name, "model_version": version}).decode()[:-1]
+    first, datatype = ("label", _datatype(classes)) if classes else ("value", "FP64")
+    return f'{head},"outputs":[{{"name":"{first}","datatype":"{datatype}","shape":[', "]}]}"
 
 
 def _json_data(data: list[Any] | Array) -> list[Any] | Array:

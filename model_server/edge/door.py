@@ -169,8 +169,8 @@ class Door:
         headers = exchange.headers
         if b"content-encoding" in headers and headers[b"content-encoding"].lower() != b"identity":
             raise UnsupportedEncoding("Content-Encoding is not supported: send the body uncompressed")
-        declared = headers.get(b"content-length", b"0")
-        if declared.isdigit() and int(declared) > self._max_body_bytes:
+        declared = headers.get(b"content-length")
+        if declared is not None and declared.isdigit() and int(declared) > self._max_body_bytes:
             raise self._too_large()
         message = await receive()
         if message["type"] == "http.request" and not message.get("more_body"):
@@ -198,13 +198,13 @@ class Door:
         return BodyTooLarge(f"the body is larger than {self._max_body_bytes} bytes: split the request")
 
     async def _send(self, exchange: Exchange, response: Response, send: Send) -> None:
-        status = exchange.status = response.status
-        size = (b"content-length", b"%d" % len(response.body))
-        headers = [*response.headers, size, *self._common_headers(exchange)]
+        status, body = response.status, response.body
+        exchange.status = status
+        headers = [*response.headers, (b"content-length", b"%d" % len(body)), *self._common_headers(exchange)]
         if status == _TOO_LARGE:
             headers.append((b"connection", b"close"))  # the rest of the body is not worth reading
         await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": response.body})
+        await send({"type": "http.response.body", "body": body})
 
     def _common_headers(self, exchange: Exchange) -> tuple[tuple[bytes, bytes], ...]:
         own = (

@@ -115,7 +115,7 @@ class _Checked:
     Attributes:
         contract: What they are checked against.
         frames: Checked rows, to be joined in this order.
-        places: First row and the one behind the last, of each good item.
+        places: First row and number of rows of each good item.
         errors: The errors of the others.
     """
 
@@ -168,7 +168,7 @@ class _Checked:
     def _add(self, counts: Mapping[int, int], frame: Frame) -> None:
         self.frames.append(frame)
         for index, count in counts.items():
-            self.places[index] = (self._n_rows, self._n_rows + count)
+            self.places[index] = (self._n_rows, count)
             self._n_rows += count
 
 

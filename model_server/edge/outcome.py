@@ -29,27 +29,35 @@ class Whole:
         frame: The checked rows.
         prediction: One answer a row.
         reasons: The asked number of reasons a row; empty when none were asked for.
-        texts: The rows of v1 as JSON, once some request has asked for them.
+        columns: Labels or values, and the probabilities row by row, each number as JSON has it, once they were wanted.
+        texts: The rows of v1 as JSON, once they were wanted.
     """
 
     frame: Frame
     prediction: Prediction
     reasons: tuple[tuple[Reason, ...], ...] = ()
+    columns: tuple[list[str], list[str]] | None = None
     texts: list[str] | None = None
 
 
 @dataclass(slots=True, eq=False)
 class Outcome:
-    """The rows of a whole from ``start`` up to ``stop``."""
+    """Some rows of a whole.
+
+    Attributes:
+        whole: What the model call found.
+        start: The first of the rows there.
+        n_rows: How many they are.
+    """
 
     whole: Whole
     start: int
-    stop: int
+    n_rows: int
 
     @property
-    def n_rows(self) -> int:
-        """How many rows."""
-        return self.stop - self.start
+    def stop(self) -> int:
+        """The row behind the last."""
+        return self.start + self.n_rows
 
     @property
     def frame(self) -> Frame:
@@ -73,7 +81,7 @@ class Outcome:
 
     def take(self, start: int, stop: int) -> Outcome:
         """Give some of the rows, counted from the first of these."""
-        return Outcome(self.whole, self.start + start, min(self.start + stop, self.stop))
+        return Outcome(self.whole, self.start + start, min(stop, self.n_rows) - start)
 
 
 def outcome_of(frame: Frame, prediction: Prediction, reasons: tuple[tuple[Reason, ...], ...] = ()) -> Outcome:

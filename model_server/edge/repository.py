@@ -79,8 +79,10 @@ class BundleRepository(ModelRepository):
             VersionNotFound: Another version is served here.
             ModelNotReady: Nothing is served yet.
         """
-        self.check_name(name)
         served = self.served
+        if served is not None and name == served.name and not version:
+            return served  # nearly always
+        self.check_name(name)
         if served is None:
             raise ModelNotReady(f"model {name!r} is not ready: {self.why_not_ready}")
         if version and version != served.version:

@@ -48,6 +48,8 @@ class Served:
         digest: Digest of the bundle.
         load_s: Seconds from fetching to warm.
         why: Why compiled kernels answer, or scikit-learn itself.
+        version: Version of the bundle.
+        contract: Contract of the bundle.
     """
 
     name: str
@@ -56,21 +58,16 @@ class Served:
     load_s: float
     why: str
     _explainer: Explainer | str | None = field(default=None, repr=False)
+    version: str = field(init=False)
+    contract: Contract = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.version, self.contract = self.manifest.version, self.manifest.contract
 
     @property
     def manifest(self) -> Manifest:
         """Manifest of the bundle."""
         return self.predictor.bundle.manifest
-
-    @property
-    def version(self) -> str:
-        """Version of the bundle."""
-        return self.manifest.version
-
-    @property
-    def contract(self) -> Contract:
-        """Contract of the bundle."""
-        return self.manifest.contract
 
     def explainer(self) -> Explainer:
         """Give the explainer, built on first use; two threads may build it twice, with the same result.

@@ -71,7 +71,7 @@ def metrics() -> Table:
     ours = Metrics(CollectorRegistry())
     rows = [["metric", "kind", "labels", "meaning"]]
     for metric in vars(ours).values():
-        if isinstance(metric, CollectorRegistry):
+        if not hasattr(metric, "_labelnames"):
             continue
         family = next(iter(metric.collect()))
         name = f"{family.name}_total" if family.type == "counter" else family.name

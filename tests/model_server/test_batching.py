@@ -133,6 +133,21 @@ def test_what_arrives_in_one_turn_shares_a_call(make: Make, model: Model) -> Non
     assert model.calls == [(2.0, [1, 2, 3, 4])]
 
 
+def test_requests_are_collected_while_turns_bring_more(make: Make, model: Model) -> None:
+    """Each turn of the loop may read requests that came while the last ones were taken in; a full batch is enough."""
+
+    async def main() -> list[Rows]:
+        batcher = make(batch_rows=4)
+        asked = []
+        for number in range(6):
+            asked.append(ask(batcher, 1.0, number))
+            await asyncio.sleep(0)
+        return await gathered(*asked)
+
+    assert run(main) == [[number] for number in range(6)]
+    assert model.sizes[0] == 4
+
+
 def test_a_lone_request_waits_for_no_company(make: Make, model: Model) -> None:
     """It runs with the next turn of the loop, whatever might come later."""
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import subprocess
 import threading
 import warnings
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -226,3 +227,103 @@ def test_nothing_is_declared_elsewhere() -> None:
     )
 
     assert [Path(name).name for name in done.stdout.split()] == ["telemetry.py"]
+
+
+def test_request_lines_wait_for_their_moment(lines: Lines) -> None:
+    """All of one turn of an event loop are written at once, in their place among other lines."""
+    configure_logging("INFO")
+    moments: list[Callable[[], None]] = []
+    telemetry.write_later(moments.append)
+    counting = Telemetry(Metrics(CollectorRegistry()), log_requests=True)
+    for request_id in "abc":
+        counting.finished(dataclasses.replace(FULL, request_id=request_id))
+    assert lines() == []
+    assert len(moments) == 1
+    moments.pop()()
+    assert [line["request_id"] for line in lines()] == ["a", "b", "c"]
+
+    counting.finished(dataclasses.replace(FULL, request_id="d"))
+    telemetry.logger.warning("other")
+    assert [line.get("request_id") for line in lines()] == ["d", None]
+
+    counting.finished(dataclasses.replace(FULL, request_id="e"))
+    telemetry.write_later(None)
+    counting.finished(dataclasses.replace(FULL, request_id="f"))
+    assert [line["request_id"] for line in lines()] == ["e", "f"]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        FULL,
+        RequestRecord("http", "GET", "unmatched", 0, 0.0, "8", error_type="cancelled"),
+        RequestRecord("grpc", "RPC", "ModelInfer", "OK", 1.5, "a:b/c", "m", "1.0.0", 9),
+        RequestRecord("v1", "POST", "/100%s", 400, 0.1, "x", "per%cent", "1", 0, "bad"),
+    ],
+    ids=["full", "empty", "grpc", "percent"],
+)
+def test_a_prepared_line_says_what_a_record_would(
+    record: RequestRecord, lines: Lines, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The line from the template, and the record for whoever listens to the logger."""
+    configure_logging("INFO")
+    counting = Telemetry(Metrics(CollectorRegistry()), log_requests=True)
+    counting.finished(record)
+    (prepared,) = lines()
+    logging.getLogger().addHandler(caplog.handler)
+    counting.finished(record)
+    recorded = orjson.loads(JsonFormatter().format(caplog.records[-1]))
+
+    assert list(prepared) == list(recorded)
+    assert {**prepared, "timestamp": ""} == {**recorded, "timestamp": ""}
+
+
+@pytest.mark.parametrize("level", ["WARNING", "ERROR"])
+def test_request_lines_have_a_level_too(level: str, lines: Lines) -> None:
+    """INFO: a higher one leaves them out."""
+    configure_logging(level)
+    Telemetry(Metrics(CollectorRegistry()), log_requests=True).finished(FULL)
+
+    assert lines() == []
+
+
+@pytest.mark.parametrize("now_s", [0.0, 1_767_225_599.9996, 1_700_000_000.001, 951_782_400.25])
+def test_a_timestamp_is_a_time_to_the_millisecond(now_s: float) -> None:
+    """In UTC; never more than it is."""
+    read = datetime.fromisoformat(telemetry.timestamp(now_s))
+
+    assert read.utcoffset() == timedelta(0)
+    assert 0 <= now_s - read.timestamp() < 0.0011
+
+
+def test_requests_being_answered_are_a_gauge() -> None:
+    """Of the process that answers them."""
+    metrics = Metrics(CollectorRegistry())
+    counting = Telemetry(metrics, log_requests=False)
+    counting.in_flight += 2
+
+    assert metrics.registry.get_sample_value("model_server_requests_in_flight") == 2
+
+
+def test_latencies_that_wait_are_added_up_as_if_each_had_been_observed() -> None:
+    """Bucket by bucket, also on the bounds themselves and beyond the last; and again after a scrape."""
+    metrics, direct = Metrics(CollectorRegistry()), Metrics(CollectorRegistry())
+    counting = Telemetry(metrics, log_requests=False)
+    latencies = [*BUCKETS_S, *(bound + 1e-9 for bound in BUCKETS_S), 0.0, 99.0, *np.random.default_rng(1).random(3000)]
+    for turn in range(2):
+        for latency_s in latencies:
+            counting.finished(dataclasses.replace(FULL, latency_s=float(latency_s)))
+            direct.request_seconds.labels("v1", "/x", "1.0.0").observe(float(latency_s))
+        found, expected = (_samples(one.registry, "model_server_request_seconds") for one in (metrics, direct))
+        assert found == pytest.approx(expected)
+        assert found[("model_server_request_seconds_count", "")] == len(latencies) * (turn + 1)
+
+
+def _samples(registry: CollectorRegistry, name: str) -> dict[tuple[str, str], float]:
+    return {
+        (sample.name, sample.labels.get("le", "")): sample.value
+        for metric in registry.collect()
+        if metric.name == name
+        for sample in metric.samples
+        if not sample.name.endswith("_created")
+    }

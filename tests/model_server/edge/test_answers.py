@@ -210,3 +210,40 @@ def test_an_error_needs_a_violation() -> None:
     """An empty list would be a refusal without a reason."""
     with pytest.raises(BugError, match="at least one violation"):
         ContractError([])
+
+
+@pytest.mark.parametrize("n_rows", [1, 2])
+@pytest.mark.parametrize("name", ["linear", "risk", "people"])
+@pytest.mark.parametrize("asked", [None, 'a "name" é'])
+def test_the_quick_way_writes_what_the_long_one_does(
+    name: str, n_rows: int, asked: str | None, request: pytest.FixtureRequest
+) -> None:
+    """v2 without a wish is v2 with all outputs wished for; v1 is its document."""
+    served = request.getfixturevalue(name)
+    rows = (PEOPLE if name == "people" else NUMBERS)[:n_rows]
+    plain = answer(served, rows, id=asked)
+    wished = tuple(RequestedOutput(output) for output in available_outputs(served.contract))
+
+    assert v2(plain) == v2(answer(served, rows, id=asked, outputs=wished))
+    assert list(v2(plain)["outputs"][0]) == ["name", "datatype", "shape", "data"]
+    assert v1(plain) == answers.v1_document(plain, bare=False)
+
+
+@pytest.mark.parametrize("bare", [True, False])
+@pytest.mark.parametrize("reasons", [0, 2])
+@pytest.mark.parametrize("step", [1, 2, 3, 7])
+def test_parts_of_an_answer_are_the_answer(bare: bool, reasons: int, step: int, risk: Served) -> None:  # noqa: FBT001
+    """However many rows are encoded at a time."""
+    found = answer(risk, [[float(row), 0.5, -0.25] for row in range(7)], reasons=reasons)
+
+    assert b"".join(answers.v1_parts(found, step, bare=bare)) == answers.encode_v1(found, bare=bare)
+
+
+def test_rows_of_one_call_are_written_once(risk: Served) -> None:
+    """Each request takes its own out of them."""
+    found = answer(risk, [[float(row), 0.5, -0.25] for row in range(5)])
+    whole = v1(found)["predictions"]
+
+    assert v1(found.take(1, 3))["predictions"] == whole[1:3]
+    assert v1(found.take(1, 3).take(1, 2))["predictions"] == whole[2:3]
+    assert v2(found.take(4, 9))["outputs"][1]["data"] == list(whole[4]["probabilities"].values())

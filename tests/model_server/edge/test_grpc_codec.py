@@ -61,7 +61,8 @@ def test_typed_contents_arrive_as_they_were_sent(datatype: str, data: st.DataObj
 
     (tensor,) = decode_request(request).tensors
 
-    assert np.asarray(tensor.data).tolist() == drawn
+    # numpy's own texts lose NULs at their end, so texts are not made an array of here
+    assert (tensor.data.tolist() if isinstance(tensor.data, np.ndarray) else tensor.data) == drawn
     if datatype != "BYTES":
         assert np.asarray(tensor.data).dtype == DTYPES[datatype]
 

@@ -23,7 +23,7 @@ from model_server.bundle import write
 from model_server.contract import Contract
 from model_server.cpu import cpu_limit
 from model_server.edge.running import RunningServer
-from model_server.edge.server import BundleServer, StartupFailed, _loop_factory
+from model_server.edge.server import BundleServer, StartupFailed, _listen, _loop_factory
 from model_server.errors import BugError, ConfigError
 from model_server.telemetry import JsonFormatter, Metrics
 from tests.model_server import making
@@ -220,6 +220,18 @@ def test_the_event_loop_is_the_chosen_one(name: str, written: Path) -> None:
     assert module.startswith("asyncio" if name == "asyncio" else "uvloop")
     with serving(written / "linear" / "1.0.0", f"--event_loop={name}") as service:
         assert service.http.post("/v1/models/linear:predict", json={"instances": NUMBERS}).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_an_answer_does_not_wait_for_an_acknowledgement(host: str, written: Path) -> None:
+    """Headers and body are two packets: on asyncio's loop the second one would wait 40 ms for the first one's."""
+    if ":" in host and not socket.has_ipv6:
+        pytest.skip("this machine has no IPv6")
+    settings = load_settings(written / "linear" / "1.0.0", f"--http_host={host}")
+    with _listen(settings) as listener, socket.create_connection(listener.getsockname()[:2]):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_a_model_predicts_with_its_share_of_the_processors(tmp_path: Path) -> None:
