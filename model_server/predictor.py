@@ -49,9 +49,11 @@ class Model(Protocol):
 
     Attributes:
         name: ``scikit-learn`` or ``compiled``, for the log.
+        is_bounded: Whether a call does nothing but kernels, whose time depends on the number of rows alone.
     """
 
     name: str
+    is_bounded: bool
 
     def predict(self, frame: Frame) -> Array:
         """Give labels or values, shape [N] or [N, 1]."""
@@ -66,6 +68,7 @@ class Fitted:
     """The pipeline as it was fitted."""
 
     name = "scikit-learn"
+    is_bounded = False
 
     def __init__(self, pipeline: Any, *, is_numeric: bool) -> None:
         """Bind a pipeline.

@@ -8,9 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# A busy machine takes longer for one example; speed is measured in benchmarks.
+hypothesis.settings.register_profile("product", deadline=None)
+hypothesis.settings.load_profile("product")
 
 #: The example models, by the name under which they are served.
 EXAMPLES = ("breast-cancer", "churn", "iris", "diabetes")

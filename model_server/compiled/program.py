@@ -30,6 +30,7 @@ class Compiled:
         """
         self._fitted = fitted
         self.kernel: Kernel = compile_model(fitted.pipeline, Given(inputs_of(sample), named=fitted.by_name))
+        self.is_bounded = not self.kernel.left
         self._probable = self.kernel.predict_proba
 
     def predict(self, frame: Frame) -> Array:

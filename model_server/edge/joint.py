@@ -80,9 +80,8 @@ class Joint:
     def is_quick(self, key: Asked) -> bool:
         """Say whether a bundle's calls are short: those of kernels have been so of late."""
         # What a pipeline does in its own code can take any time, whatever the last calls took; kernels cannot.
-        predictor = key.served.predictor
-        is_compiled = predictor.model is not predictor.fitted
-        return is_compiled and not key.reasons and self._pace.of(key.served) <= QUICK_S
+        is_bounded = key.served.predictor.model.is_bounded
+        return is_bounded and not key.reasons and self._pace.of(key.served) <= QUICK_S
 
     def count(self, error: ContractError, contract: Contract) -> None:
         """Count the rules that a call broke."""

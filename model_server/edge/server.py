@@ -236,6 +236,7 @@ def _wanted(settings: Settings) -> Wanted:
         version=settings.model_version,
         digest=settings.model_digest,
         libraries=settings.library_mismatch,
+        compiled=settings.compiled_kernels,
     )
 
 

@@ -176,6 +176,7 @@ def test_trees_answer_classes_with_the_same_bits(name: str, n_classes: int, fram
     models = fitted("tree", name, n_classes)
 
     assert models[1].kernel.left == ()
+    assert models[1].is_bounded
     assert models[1].kernel.blas == ()
     assert_alike(models, ["predict", "predict_proba"], frame)
 
@@ -190,6 +191,7 @@ def test_linear_classifiers_answer_within_the_tolerance(name: str, n_classes: in
 
     if name == "by gradient descent" and n_classes > 2:
         assert models[1].kernel.left == ("SGDClassifier",)
+        assert not models[1].is_bounded
     else:
         assert len(models[1].kernel.blas) == 1
     assert_alike(models, ["predict", "predict_proba"], frame, BLAS)

@@ -68,3 +68,12 @@ def test_flags_win_over_environment_over_file(registry: Path, folder: Path, tmp_
         process.handle.send_signal(signal.SIGINT)
         assert process.wait(timeout_s=60) == 0, "Ctrl-C is an orderly stop too"
         assert not [line for line in process.log() if line["message"] == "request"]
+
+
+@pytest.mark.parametrize(("flags", "predictor"), [([], "compiled"), (["--compiled_kernels", "false"], "scikit-learn")])
+def test_the_log_says_which_predictor_answers(registry: Path, folder: Path, flags: list[str], predictor: str) -> None:
+    """Compiled kernels where the bundle's record allows them, unless they are switched off."""
+    with command(folder, "--model_dir", str(registry), "--model_name", "iris", *flags) as process:
+        process.wait_for("/ready")
+        loaded = next(line for line in process.log() if line["message"] == "model loaded")
+    assert loaded["predictor"] == predictor
