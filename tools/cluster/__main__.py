@@ -1,6 +1,7 @@
 """The commands `up`, `down` and `build`: knows the order of the steps and their times; each step is another module."""
 
 import argparse
+import hashlib
 import shutil
 import sys
 import tempfile
@@ -51,13 +52,27 @@ def up() -> None:
     with step("load the server's image"):
         kind.load_image(image)
     # Knative first: KServe's controller looks once, at its start, whether there is any.
-    with step("Knative Serving"):
-        knative.install(built=built)
-    with step("KServe"):
-        kserve.install(built=built)
-    with step("ingress"):
-        ingress.install(built=built)
+    for name, install in (
+        ("Knative Serving", knative.install),
+        ("KServe", kserve.install),
+        ("ingress", ingress.install),
+    ):
+        mark = f"{name.replace(' ', '-')}-{fingerprint()}"
+        if not kind.has(mark):
+            with step(name):
+                install(built=built)
+            kind.remember(mark)
     print(f"cluster: ready; context {kind.CONTEXT}, ingress http://127.0.0.1:{kind.INGRESS_PORT}, image {image}")
+
+
+def fingerprint() -> str:
+    """Hash what the cluster's parts are made from: another version of it installs them anew."""
+    digest = hashlib.sha256()
+    for part in parts():
+        digest.update(f"{part} {gotools.fingerprint(part.tool)}".encode())
+    for file in sorted(path for path in Path(__file__).parent.rglob("*") if path.is_file() and path.suffix != ".pyc"):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def warn_of_little_disk() -> None:

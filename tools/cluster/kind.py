@@ -50,13 +50,18 @@ def delete() -> None:
 
 def has(mark: str) -> bool:
     """Say whether the node was given what carries a mark."""
-    return succeeds(["docker", "exec", NODE, "test", "-f", f"/kind/loaded/{mark}"])
+    return succeeds(["docker", "exec", NODE, "test", "-f", f"/kind/given/{mark}"])
+
+
+def remember(mark: str) -> None:
+    """Mark the node as one that was given something."""
+    run(["docker", "exec", NODE, "sh", "-c", f"mkdir -p /kind/given && touch /kind/given/{mark}"])
 
 
 def load(archive: Path, mark: str) -> None:
     """Bring an archive of images into the node, and mark it as loaded."""
     run([_kind(), "load", "image-archive", archive, "--name", NAME], timeout_s=600)
-    run(["docker", "exec", NODE, "sh", "-c", f"mkdir -p /kind/loaded && touch /kind/loaded/{mark}"])
+    remember(mark)
 
 
 def load_image(image: str) -> None:
