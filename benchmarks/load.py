@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
-_TIMEOUT_S = 30.0
+_TIMEOUT_S = 10.0
 
 
 @dataclass(slots=True)
@@ -28,11 +28,13 @@ class Load:
     Attributes:
         seconds: How long it ran.
         latencies_s: One number an answered request, in order of arrival.
+        server_s: Processor time that the server took, in seconds, where it was asked for.
         errors: Requests answered otherwise than with success, and connections that broke.
     """
 
     seconds: float = 0.0
     latencies_s: list[float] = field(default_factory=list)
+    server_s: float = 0.0
     errors: int = 0
 
     @property
@@ -116,21 +118,34 @@ def http_request(path: str, body: bytes, headers: Sequence[tuple[str, str]] = ()
 class _Driver:
     """Keeps connections busy."""
 
-    def __init__(self, connect_one: Callable[[], Connection]) -> None:
+    def __init__(self, connect_one: Callable[[], Connection], used_s: Callable[[], float]) -> None:
         self.load = Load()
         self._connect_one = connect_one
+        self._used_s = used_s
         self._busy: dict[int, Connection] = {}
         self._poll = select.epoll()
+        self._is_over = False
 
-    def run(self, connections: int, seconds: float) -> None:
-        """Open the connections and send on each until the time is over."""
-        started_s = time.perf_counter()
+    def run(self, connections: int, seconds: float, warm_s: float) -> None:
+        """Open the connections and send on each until the time is over; what the warm-up brought does not count."""
         for _ in range(connections):
             self._begin()
-        while (left_s := started_s + seconds - time.perf_counter()) > 0:
+        self._until(time.perf_counter() + warm_s)
+        self.load = Load()
+        started_s, before_s = time.perf_counter(), self._used_s()
+        self._until(started_s + seconds)
+        self.load.seconds = time.perf_counter() - started_s
+        self.load.server_s = self._used_s() - before_s
+        measured, self._is_over = self.load, True
+        self.load = Load()
+        # The server is not to work off what nobody waits for while the next thing is measured.
+        self._until(time.perf_counter() + _TIMEOUT_S)
+        self.load = measured
+
+    def _until(self, end_s: float) -> None:
+        while self._busy and (left_s := end_s - time.perf_counter()) > 0:
             for number, _ in self._poll.poll(left_s):
                 self._ready(number)
-        self.load.seconds = time.perf_counter() - started_s
 
     def _begin(self) -> None:
         connection = self._connect_one()
@@ -148,12 +163,19 @@ class _Driver:
                 self.load.latencies_s.append(time.perf_counter() - connection.sent_s)
             else:
                 self.load.errors += 1
-            connection.send()
+            if self._is_over:
+                self._drop(number)
+            else:
+                connection.send()
         except OSError:
             self.load.errors += 1
-            self._poll.unregister(number)
-            self._busy.pop(number).socket.close()
-            self._begin()
+            self._drop(number)
+            if not self._is_over:
+                self._begin()
+
+    def _drop(self, number: int) -> None:
+        self._poll.unregister(number)
+        self._busy.pop(number).socket.close()
 
     def close(self) -> None:
         """Close every connection."""
@@ -162,20 +184,29 @@ class _Driver:
             connection.socket.close()
 
 
-def drive(connect_one: Callable[[], Connection], connections: int, seconds: float) -> Load:
-    """Keep every connection busy for a while.
+def drive(
+    connect_one: Callable[[], Connection],
+    connections: int,
+    seconds: float,
+    *,
+    warm_s: float = 0.0,
+    used_s: Callable[[], float] = lambda: 0.0,
+) -> Load:
+    """Keep every connection busy for a while, then wait for the answers that are still to come.
 
     Args:
         connect_one: Opens a connection.
         connections: How many.
-        seconds: How long.
+        seconds: How long to measure.
+        warm_s: How long before that.
+        used_s: Processor time of the server so far.
 
     Returns:
         What was measured.
     """
-    driver = _Driver(connect_one)
+    driver = _Driver(connect_one, used_s)
     try:
-        driver.run(connections, seconds)
+        driver.run(connections, seconds, warm_s)
     finally:
         driver.close()
     return driver.load

@@ -135,10 +135,13 @@ class Bench:
     def _measured(self, number: int, running: Running, cell: Cell) -> Record:
         connect_one = connector(running, cell.protocol, payloads.requests(cell.protocol, self._table, cell.rows))
         speed_ms = machine.speed_ms()
-        drive(connect_one, cell.connections, self._plan.warm_s)
-        before_s = machine.cpu_s(running.pid)
-        load = drive(connect_one, cell.connections, self._plan.measure_s)
-        used_s = machine.cpu_s(running.pid) - before_s
+        load = drive(
+            connect_one,
+            cell.connections,
+            self._plan.measure_s,
+            warm_s=self._plan.warm_s,
+            used_s=lambda: machine.cpu_s(running.pid),
+        )
         answered = max(1, len(load.latencies_s))
         return Record(
             number,
@@ -147,7 +150,7 @@ class Bench:
             round(load.per_second, 1),
             round(load.quantile_ms(0.5), 3),
             round(load.quantile_ms(0.99), 3),
-            round(used_s / answered * 1e6, 1),
+            round(load.server_s / answered * 1e6, 1),
             load.errors,
             round(speed_ms, 2),
         )

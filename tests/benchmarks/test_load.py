@@ -87,6 +87,26 @@ def test_a_connection_that_breaks_is_an_error() -> None:
     assert load.latencies_s == []
 
 
+def test_the_warm_up_does_not_count_and_nothing_is_left_behind() -> None:
+    """What was sent before or is answered after the measurement is not in it; every request sent is answered."""
+    sent = 0
+    used = iter([1.0, 3.5])
+
+    def requests() -> Iterator[bytes]:
+        nonlocal sent
+        while True:
+            sent += 1
+            yield http_request("/", b"{}")
+
+    with answering(GOOD) as port:
+        source = requests()
+        load = drive(lambda: HttpConnection(port, source), 1, 0.2, warm_s=0.2, used_s=lambda: next(used))
+
+    assert 0 < len(load.latencies_s) < sent
+    assert load.server_s == 2.5
+    assert load.seconds < 2
+
+
 def test_quantiles_are_of_what_was_measured() -> None:
     """In milliseconds; of nothing, none."""
     assert Load(1.0, [0.004, 0.001, 0.002, 0.003]).quantile_ms(0.5) == 3.0
