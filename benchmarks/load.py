@@ -97,12 +97,17 @@ class HttpConnection:
             raise ConnectionResetError
         data = self._buffer + data if self._buffer else data
         end = data.find(b"\r\n\r\n")
-        found = _LENGTH.search(data, 0, end + 2) if end >= 0 else None
-        if found is None or len(data) < end + 4 + int(found[1]):
+        if end < 0 or not _is_whole(data, end):
             self._buffer = data
             return None
         self._buffer = b""
         return data[9:12] == b"200"
+
+
+def _is_whole(data: bytes, end: int) -> bool:
+    """Say whether an answer whose headers end there is complete; one without a length comes in chunks."""
+    found = _LENGTH.search(data, 0, end + 2)
+    return data.endswith(b"\r\n0\r\n\r\n") if found is None else len(data) >= end + 4 + int(found[1])
 
 
 def http_request(path: str, body: bytes, headers: Sequence[tuple[str, str]] = ()) -> bytes:

@@ -55,12 +55,13 @@ def answering(*answers: bytes) -> Iterator[int]:
 
 
 GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 30\r\n\r\n" + b"x" * 30
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
 REFUSED = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 2\r\n\r\nno"
 
 
 def test_good_answers_and_others_are_told_apart() -> None:
     """However they arrive."""
-    with answering(GOOD, REFUSED) as port:
+    with answering(GOOD, REFUSED, CHUNKED, REFUSED) as port:
         load = drive(lambda: HttpConnection(port, cycle([http_request("/", b"{}")])), 1, 0.3)
 
     assert len(load.latencies_s) > 3
