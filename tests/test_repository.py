@@ -195,9 +195,31 @@ def is_make(command: str) -> bool:
     return words[:1] == ["make"] and len(words) > 1 and all(word in targets() or "=" in word for word in words[1:])
 
 
+#: What `.ci/run` does beside calling targets: it keeps time, and ends the daemon and the cluster that it started.
+FRAME_OF_CI = {
+    "times=()",
+    "phase() { # name, command…",
+    "local name=$1 start=$SECONDS",
+    "shift",
+    '"$@"',
+    """times+=("$(printf 'ci: %-22s %5d s' "$name" $((SECONDS - start)))")""",
+    "}",
+    "started_docker=no",
+    "leave() {",
+    "make cluster-down || true",
+    '[ "$started_docker" = no ] || .ci/docker stop || true',
+    """[ ${#times[@]} -eq 0 ] || printf '%s\\n' "${times[@]}\"""",
+    "trap leave EXIT",
+    "docker version >/dev/null 2>&1 || started_docker=yes",
+    ".ci/docker start",
+}
+
+
 def test_ci_calls_only_make_targets() -> None:
     """What CI does can be done by hand with the same words; a Docker daemon is what a person has already."""
-    phases = re.findall(r"^phase '[^']+' (.+)$", ROOT.joinpath(".ci/run").read_text("utf-8"), re.MULTILINE)
+    lines = [line.strip() for line in ROOT.joinpath(".ci/run").read_text("utf-8").splitlines()]
+    commands = [line for line in lines if line and not line.startswith(("#", "set -", "cd "))]
+    called = [re.sub(r"^phase '[^']+' ", "", line) for line in commands]
 
-    assert phases[0] == "make test"
-    assert [line for line in phases if not is_make(line)] == [".ci/docker start"]
+    assert "make test" in called
+    assert [line for line in called if not is_make(line) and line not in FRAME_OF_CI] == []
