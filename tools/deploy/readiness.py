@@ -51,14 +51,23 @@ def is_ready(name: str, namespace: str) -> bool:
         return False
     if mode(found) == "standard":
         child = get("apps/v1", "Deployment", f"{name}-predictor", namespace)
-        return child is not None and is_rolled_out(child) and _runs(child["spec"]["template"]["spec"], wanted)
+        return child is not None and is_rolled_out(child) and _has_replicas(child, found) and _runs(child, wanted)
     return _knative_is_ready(found, wanted)
+
+
+def _has_replicas(deployment: Object, found: Object) -> bool:
+    # KServe stays Ready between taking a new number of replicas and handing it on to the Deployment.
+    predictor = found["spec"]["predictor"]
+    replicas: int = deployment["spec"].get("replicas", 1)
+    least: int = predictor.get("minReplicas", 1)
+    most: int = predictor.get("maxReplicas") or replicas
+    return least <= replicas <= most
 
 
 def _knative_is_ready(found: Object, wanted: object) -> bool:
     name, namespace = found["metadata"]["name"], found["metadata"]["namespace"]
     child = get(KNATIVE, "Service", f"{name}-predictor", namespace)
-    if child is None or not _runs(child["spec"]["template"]["spec"], wanted):
+    if child is None or not _runs(child, wanted):
         return False
     status = child.get("status", {})
     if status.get("observedGeneration") != child["metadata"]["generation"] or condition(child, "Ready") != "True":
@@ -73,8 +82,8 @@ def _knative_is_ready(found: Object, wanted: object) -> bool:
     return is_first or sum(shares) == (100 if asked is None else asked)
 
 
-def _runs(pod: Mapping[str, Any], wanted: object) -> bool:
-    return _essence(pod["containers"]) == wanted
+def _runs(child: Object, wanted: object) -> bool:
+    return _essence(child["spec"]["template"]["spec"]["containers"]) == wanted
 
 
 def _essence(containers: list[Mapping[str, Any]]) -> object:
