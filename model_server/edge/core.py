@@ -89,16 +89,33 @@ class Core:
             ClientError: As ``answer``.
             Overloaded: As ``answer``.
         """
+        return Answer(call, served.name, served.version, served.contract, await self.begin(served, call, deadline_s))
+
+    def begin(self, served: Served, call: Call, deadline_s: float = math.inf) -> asyncio.Future[Outcome]:
+        """Put a call into the queue: ``answer_by`` for those who have no task of their own to wait in.
+
+        Returns:
+            What the model finds; cancelling takes the call out of the queue.
+
+        Raises:
+            UnknownOutput: A requested output is none of the model's.
+            Overloaded: The queue of the model is full.
+        """
         if call.outputs:
             check_outputs(call, served.contract)
-        n_rows = call.n_rows
         # A small call is checked with those that it is predicted with; a large one is not to keep them waiting.
-        item = call if 0 < n_rows <= self._small_rows else await self._checked(call, served.contract)
+        if 0 < call.n_rows <= self._small_rows:
+            return self._submit(served, call, call, deadline_s)
+        return asyncio.get_running_loop().create_task(self._begin_large(served, call, deadline_s))
+
+    async def _begin_large(self, served: Served, call: Call, deadline_s: float) -> Outcome:
+        return await self._submit(served, call, await self._checked(call, served.contract), deadline_s)
+
+    def _submit(self, served: Served, call: Call, item: Call | Frame, deadline_s: float) -> asyncio.Future[Outcome]:
         key = self._last_key
         if key is None or key.served is not served or key.reasons != call.reasons:
             key = self._last_key = Asked(served, call.reasons)
-        outcome = await self._batcher.submit(key, item, n_rows, deadline_s)
-        return Answer(call, served.name, served.version, served.contract, outcome)
+        return self._batcher.submit(key, item, call.n_rows, deadline_s)
 
     async def explain(self, call: Call, name: str) -> tuple[Served, Explanation]:
         """Explain the rows of a call.

@@ -1,7 +1,8 @@
 """The lean ASGI door in front of KServe's app; knows paths, bodies and headers, not what is in a body.
 
 Every HTTP request passes here once: it gets an identifier, a bounded body, its headers, one log line and its counts.
-Predict and infer are answered right here; everything else falls through to the app behind.
+Predict and infer are answered right here; everything else falls through to the app behind. Small ones may come without
+ASGI, from ``edge.protocol``: its messages and a task a request take longer than all that a compiled model does.
 """
 
 from __future__ import annotations
@@ -23,16 +24,19 @@ from model_server.errors import BodyTooLarge, BugError, BundleError, DecodeError
 from model_server.telemetry import logger
 
 if TYPE_CHECKING:
+    from asyncio import Future
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 
     from model_server.edge.call import Answer
-    from model_server.edge.hotpath import HotPath
+    from model_server.edge.hotpath import Begun, HotPath
     from model_server.edge.repository import BundleRepository
     from model_server.telemetry import Telemetry
 
     Message = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[Message]]
     Send = Callable[[Message], Awaitable[None]]
+    Headers = Sequence[tuple[bytes, bytes]]
+    Reply = Callable[[int, Headers, bytes], bool]
     App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
@@ -57,6 +61,8 @@ class UnsupportedEncoding(DecodeError):
 
 class Disconnected(Exception):
     """The client went away before its request was complete."""
+
+    slug = "client-disconnected"
 
 
 @dataclass(slots=True)
@@ -127,27 +133,72 @@ class Door:
         self._hot = hot
         self._repository = repository
         self._telemetry = telemetry
-        self._max_body_bytes = max_body_bytes
+        self.max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one HTTP request; lifespan events pass through, WebSockets are refused by the app."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = _exchange(scope)
+        method = scope["method"] if scope["method"] in _METHODS else "OTHER"
+        exchange = _exchange(method, scope["path"], dict(scope["headers"]))
         self._telemetry.in_flight += 1
         try:
             await self._answer(exchange, scope, receive, send)
         except Disconnected:
-            exchange.status, exchange.error_type = CLIENT_CLOSED_REQUEST, "client-disconnected"
+            exchange.status, exchange.error_type = CLIENT_CLOSED_REQUEST, Disconnected.slug
         except asyncio.CancelledError:  # the grace of a shutdown is over; uvicorn would answer 500
             if exchange.status:
                 raise
-            cut = Unavailable("the server is shutting down: send the request again")
-            await self._send(exchange, error_response(exchange, cut), send)
+            await self._send(exchange, error_response(exchange, _cut()), send)
         finally:
             self._telemetry.in_flight -= 1
             self._finish(exchange)
+
+    def begin(self, path: bytes, headers: Mapping[bytes, bytes], body: bytes, reply: Reply) -> Future[Any] | None:
+        """Answer a small POST to one of the hot path's own routes, without a task and without ASGI's messages.
+
+        Args:
+            path: The request's target; one that ``hotpath.is_short`` knows.
+            headers: Header values by lower-case name.
+            body: The whole body.
+            reply: Called once with the answer, now or from the event loop; says whether anybody was there to get it.
+
+        Returns:
+            What is waited for, to be cancelled when nobody waits for it; None when all is done.
+        """
+        exchange = _exchange("POST", path.decode(), headers)
+        self._telemetry.in_flight += 1
+        try:
+            begun = self._hot.begin(exchange, body)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong, the client gets an answer
+            self._reply(exchange, _refusal(exchange, error), reply)
+            return None
+        begun.future.add_done_callback(lambda _: self._end(exchange, begun, reply))
+        return begun.future
+
+    def lost(self, path: bytes, headers: Mapping[bytes, bytes]) -> None:
+        """Note that the client of such a request went away before its body was complete."""
+        exchange = _exchange("POST", path.decode(), headers)
+        exchange.status, exchange.error_type = CLIENT_CLOSED_REQUEST, Disconnected.slug
+        self._finish(exchange)
+
+    def _end(self, exchange: Exchange, begun: Begun, reply: Reply) -> None:
+        try:
+            response = self._hot.end(exchange, begun)
+        except asyncio.CancelledError:
+            response = error_response(exchange, _cut())
+        except Exception as error:  # noqa: BLE001 - same
+            response = _refusal(exchange, error)
+        self._reply(exchange, response, reply)
+
+    def _reply(self, exchange: Exchange, response: Response, reply: Reply) -> None:
+        exchange.status = response.status
+        headers = (*response.headers, *self._common_headers(exchange))
+        if not reply(response.status, headers, response.body):
+            exchange.status, exchange.error_type = CLIENT_CLOSED_REQUEST, Disconnected.slug
+        self._telemetry.in_flight -= 1
+        self._finish(exchange)
 
     async def _answer(self, exchange: Exchange, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         try:
@@ -170,12 +221,12 @@ class Door:
         if b"content-encoding" in headers and headers[b"content-encoding"].lower() != b"identity":
             raise UnsupportedEncoding("Content-Encoding is not supported: send the body uncompressed")
         declared = headers.get(b"content-length")
-        if declared is not None and declared.isdigit() and int(declared) > self._max_body_bytes:
+        if declared is not None and declared.isdigit() and int(declared) > self.max_body_bytes:
             raise self._too_large()
         message = await receive()
         if message["type"] == "http.request" and not message.get("more_body"):
             body: bytes = message.get("body", b"")
-            if len(body) > self._max_body_bytes:
+            if len(body) > self.max_body_bytes:
                 raise self._too_large()
             return body
         return await self._rest_of_body(message, receive)
@@ -188,14 +239,14 @@ class Door:
             part = message.get("body", b"")
             parts.append(part)
             size += len(part)
-            if size > self._max_body_bytes:
+            if size > self.max_body_bytes:
                 raise self._too_large()
             if not message.get("more_body", False):
                 return b"".join(parts)
             message = await receive()
 
     def _too_large(self) -> BodyTooLarge:
-        return BodyTooLarge(f"the body is larger than {self._max_body_bytes} bytes: split the request")
+        return BodyTooLarge(f"the body is larger than {self.max_body_bytes} bytes: split the request")
 
     async def _send(self, exchange: Exchange, response: Response, send: Send) -> None:
         status, body = response.status, response.body
@@ -253,12 +304,14 @@ class Door:
         self._telemetry.count(kind, latency_s, exchange.request_id, exchange.rows)
 
 
-def _exchange(scope: MutableMapping[str, Any]) -> Exchange:
-    headers = dict(scope["headers"])
-    method = scope["method"] if scope["method"] in _METHODS else "OTHER"
+def _exchange(method: str, path: str, headers: Mapping[bytes, bytes]) -> Exchange:
     asked = headers.get(b"x-request-id")
     request_id = _own_id() if asked is None else request_id_of(asked.decode("latin-1"))
-    return Exchange(method, scope["path"], headers, request_id, time.perf_counter())
+    return Exchange(method, path, headers, request_id, time.perf_counter())
+
+
+def _cut() -> Unavailable:
+    return Unavailable("the server is shutting down: send the request again")
 
 
 @lru_cache(maxsize=4)

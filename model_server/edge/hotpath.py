@@ -12,12 +12,15 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from model_server.edge import answers, codec, large
+from model_server.edge.call import Answer
 from model_server.edge.door import Exchange, Response, error_response
-from model_server.errors import MethodNotAllowed
+from model_server.errors import BugError, MethodNotAllowed
 
 if TYPE_CHECKING:
-    from model_server.edge.call import Answer
+    from model_server.edge.call import Call
     from model_server.edge.core import Core
+    from model_server.edge.outcome import Outcome
+    from model_server.edge.served import Served
 
 V1_PREDICT = "/v1/models/{model_name}:predict"
 V2_INFER = "/v2/models/{model_name}/infer"
@@ -58,6 +61,39 @@ def _route(path: str) -> _Route | None:
     return _Route("", None, "v1", "", is_verb=True) if _V1_VERB.fullmatch(path) else None
 
 
+class Begun(NamedTuple):
+    """A request whose rows are in the queue of the model."""
+
+    served: Served
+    call: Call
+    future: asyncio.Future[Outcome]
+
+
+@lru_cache(maxsize=64)
+def is_short(path: bytes) -> bool:
+    """Say whether a request target, as it is on the wire, is a path that is answered here, without a query."""
+    route = _route(path.decode()) if path.isascii() and b"%" not in path and b"?" not in path else None
+    return route is not None and bool(route.template)
+
+
+def _decoded(exchange: Exchange, body: bytes) -> Call:
+    if exchange.protocol == "v1":
+        return codec.call_of_v1(codec.parse_json(body))
+    length = exchange.headers.get(_HEADER_LENGTH)
+    return codec.decode_v2(body, None if length is None else length.decode("latin-1"))
+
+
+_CALL_OF = {"v1": codec.call_of_v1, "v2": codec.call_of_v2}
+
+
+def _v2_response(answer: Answer) -> Response:
+    content, json_size = answers.encode_v2(answer)
+    if json_size is None:
+        return Response(200, content)
+    binary = [(b"content-type", b"application/octet-stream"), (_HEADER_LENGTH, str(json_size).encode())]
+    return Response(200, content, binary)
+
+
 class HotPath:
     """The lean route."""
 
@@ -85,23 +121,53 @@ class HotPath:
             return _post_only(exchange) if route is not None and route.is_verb else None
         if route is None or not route.template:
             return None
-        exchange.endpoint, exchange.protocol = route.template, route.protocol
-        if route.protocol == "v1":
-            return await self._predict(exchange, body, route.name)
-        return await self._infer(exchange, body, route.name, route.version)
-
-    async def _predict(self, exchange: Exchange, body: bytes, name: str) -> Response | None:
-        served = self._core.repository.require(name)
-        document = codec.parse_json(body) if len(body) <= large.SMALL_BYTES else await large.parse(body)
-        call = codec.call_of_v1(document)
+        served = self._required(exchange, route)
+        if len(body) <= large.SMALL_BYTES or _HEADER_LENGTH in exchange.headers:
+            call = _decoded(exchange, body)
+        else:
+            call = _CALL_OF[route.protocol](await large.parse(body))
         if not self._answers:
             return None
         answer = await self._core.answer_by(served, call)
         exchange.answered(answer)
         if answer.n_rows <= ENCODED_ROWS:
-            return Response(200, answers.encode_v1(answer, bare=self._bare))
+            return self._response(exchange, answer)
         await large.let_go(call)
-        return Response(200, await self._encoded(answer))
+        return Response(200, await self._encoded(answer)) if route.protocol == "v1" else _v2_response(answer)
+
+    def begin(self, exchange: Exchange, body: bytes) -> Begun:
+        """Begin to answer a predict or infer request of a small body: ``answer`` for those who have no task to wait in.
+
+        Raises:
+            ModelServerError: The request is refused; the door renders it.
+        """
+        route = _route(exchange.path)
+        if route is None:
+            raise BugError("only what is_short says is begun")
+        served = self._required(exchange, route)
+        call = _decoded(exchange, body)
+        return Begun(served, call, self._core.begin(served, call))
+
+    def end(self, exchange: Exchange, begun: Begun) -> Response:
+        """Write the answer of a request that was begun, once the model has it.
+
+        Raises:
+            ModelServerError: As ``answer``.
+            CancelledError: Nobody waits for it any more.
+        """
+        served, call, future = begun
+        answer = Answer(call, served.name, served.version, served.contract, future.result())
+        exchange.answered(answer)
+        return self._response(exchange, answer)
+
+    def _required(self, exchange: Exchange, route: _Route) -> Served:
+        exchange.endpoint, exchange.protocol = route.template, route.protocol
+        return self._core.repository.require(route.name, route.version)
+
+    def _response(self, exchange: Exchange, answer: Answer) -> Response:
+        if exchange.protocol == "v1":
+            return Response(200, answers.encode_v1(answer, bare=self._bare))
+        return _v2_response(answer)
 
     async def _encoded(self, answer: Answer) -> bytes:
         """Encode a large answer some rows a turn of the loop."""
@@ -110,25 +176,6 @@ class HotPath:
             parts.append(part)
             await asyncio.sleep(0)
         return b"".join(parts)
-
-    async def _infer(self, exchange: Exchange, body: bytes, name: str, version: str | None) -> Response | None:
-        served = self._core.repository.require(name, version)
-        length = exchange.headers.get(_HEADER_LENGTH)
-        if length is None and len(body) > large.SMALL_BYTES:
-            call = codec.call_of_v2(await large.parse(body))
-        else:
-            call = codec.decode_v2(body, None if length is None else length.decode("latin-1"))
-        if not self._answers:
-            return None
-        answer = await self._core.answer_by(served, call)
-        exchange.answered(answer)
-        if answer.n_rows > ENCODED_ROWS:
-            await large.let_go(call)
-        content, json_size = answers.encode_v2(answer)
-        if json_size is None:
-            return Response(200, content)
-        binary = [(b"content-type", b"application/octet-stream"), (_HEADER_LENGTH, str(json_size).encode())]
-        return Response(200, content, binary)
 
 
 def _post_only(exchange: Exchange) -> Response:
