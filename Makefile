@@ -81,7 +81,7 @@ inspect: setup ## Show what is in the bundle of MODEL that is in production; VER
 # Black-box suites run apart: they reach few lines that the others do not, and tracing lines would double their time.
 test: setup check tools ## All that CI runs: check, then every test, those of the chart among them; coverage of all but black-box ones
 	@$(PYTEST) -m 'not conformance and not fuzz' --cov --cov-report=term
-	@$(PYTEST) -m 'conformance or fuzz'
+	@$(PYTEST) -m 'conformance or fuzz' tests/conformance tests/fuzz
 
 .PHONY: check
 check: format-check lint typecheck arrows workflows ## Format, lint, types, import arrows and workflows, in under two minutes
