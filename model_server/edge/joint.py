@@ -50,7 +50,7 @@ class Joint:
     def __init__(self, metrics: Metrics) -> None:
         """Bind what counts rows, times and broken rules."""
         self._metrics = metrics
-        self._pace = _Pace()
+        self._pace = Pace()
         # Looking a series up takes longer than counting.
         self._series = lru_cache(maxsize=4)(
             lambda version: (metrics.inference_seconds.labels(version), metrics.rows.labels(version))
@@ -97,11 +97,12 @@ class Joint:
 
     def _predicted(self, key: Asked, frame: Frame) -> Whole:
         served, count = key
-        started_s, before_s = time.perf_counter(), time.thread_time()
+        started_s, used_s = time.perf_counter(), self._pace.clock()
         prediction = served.predictor.predict(frame)
-        self._pace.took(served, time.thread_time() - before_s)
+        elapsed_s = time.perf_counter() - started_s
+        self._pace.took(served, elapsed_s, self._pace.clock() - used_s)
         seconds, rows = self._series(served.version)
-        seconds.observe(time.perf_counter() - started_s)
+        seconds.observe(elapsed_s)
         rows.inc(frame.n_rows)
         if frame.warned:
             self.count_warned(frame)
@@ -171,21 +172,40 @@ class _Checked:
             self._n_rows += count
 
 
-class _Pace:
-    """How long the calls of the served bundle take of late: an average that forgets, in seconds of processor time."""
+class Pace:
+    """How long the calls of the served bundle take of late: an average that forgets, in seconds of processor time.
+
+    Time on the wall is no less, and far cheaper to ask for; the processor time is asked for only while calls seem long,
+    which on a busy machine they may by waiting for a processor.
+    """
 
     _FORGETS = 0.1
 
     def __init__(self) -> None:
         self._now: tuple[Served | None, float] = (None, math.inf)
+        self._is_in_doubt = True
 
     def of(self, served: Served) -> float:
         """Give the average, infinite before the first call."""
         bundle, seconds = self._now
         return seconds if bundle is served else math.inf
 
-    def took(self, served: Served, seconds: float) -> None:
-        """Note a call; threads may overwrite each other's note, which an average survives."""
+    def clock(self) -> float:
+        """Read this thread's processor time in seconds, if it is needed; NaN if not."""
+        return time.thread_time() if self._is_in_doubt else math.nan
+
+    def took(self, served: Served, elapsed_s: float, used_s: float) -> None:
+        """Note a call; threads may overwrite each other's note, which an average survives.
+
+        Args:
+            served: Which bundle was called.
+            elapsed_s: Time on the wall.
+            used_s: Processor time; NaN where it was not asked for.
+        """
+        self._is_in_doubt = elapsed_s > QUICK_S
+        seconds = min(elapsed_s, used_s)  # the first of them where the second is NaN
+        if self._is_in_doubt and math.isnan(used_s):
+            return
         before_s = self.of(served)
         after_s = seconds if before_s == math.inf else before_s + self._FORGETS * (seconds - before_s)
         self._now = (served, after_s)

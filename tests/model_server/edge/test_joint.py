@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from model_server.edge.call import Call
-from model_server.edge.joint import QUICK_S, Asked, Joint
+from model_server.edge.joint import QUICK_S, Asked, Joint, Pace
 from model_server.edge.outcome import Outcome, outcome_of
 from model_server.edge.tensors import Tensor, decode_raw
 from model_server.errors import BugError, ContractError
@@ -186,3 +186,19 @@ def test_joining_undoes_taking(cuts: list[int], seed: int, n_classes: int) -> No
         assert (expected is None and actual is None) or np.array_equal(expected, actual)
     assert joined.reasons == whole.reasons
     assert joined.frame.to_rows() == frame.to_rows()
+
+
+def test_a_wait_for_the_processor_does_not_make_a_call_long(linear: Served) -> None:
+    """A busy machine stretches time on the wall; only calls that compute for long leave the event loop."""
+    pace = Pace()
+    pace.took(linear, 0.001, pace.clock())
+    for _ in range(50):
+        pace.took(linear, 1.0, pace.clock() * 0 + 0.002)  # the first of them was not expected: its clock was not read
+
+    assert pace.of(linear) < QUICK_S
+    for _ in range(50):
+        pace.took(linear, 1.0, 0.5)
+    assert pace.of(linear) > QUICK_S
+    for _ in range(100):
+        pace.took(linear, 0.001, pace.clock() * 0)
+    assert pace.of(linear) < QUICK_S
