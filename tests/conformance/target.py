@@ -170,7 +170,7 @@ def probe(url: str) -> int | None:
     """Ask a route once, on a connection of its own; None when nobody answers."""
     address = urlsplit(url)
     # Not httpx: it prepares TLS for every new client, and polling must not take the processor from the server.
-    connection = http.client.HTTPConnection(address.hostname or "", address.port or 80, timeout=10)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port or 80, timeout=60)
     try:
         connection.request("GET", address.path)
         return connection.getresponse().status

@@ -142,7 +142,7 @@ def test_a_body_over_the_limit_without_a_length_is_refused(target: Target, facts
 def raw_exchange(target: Target, content: bytes) -> bytes:
     """Send bytes on a connection of their own and read what comes back until the server pauses or closes."""
     address = urlsplit(target.base_url)
-    with socket.create_connection((address.hostname or "", address.port or 80), timeout=10) as connection:
+    with socket.create_connection((address.hostname or "", address.port or 80), timeout=60) as connection:
         connection.sendall(content)
         found = b""
         connection.settimeout(0.5)

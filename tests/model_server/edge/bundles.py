@@ -216,12 +216,12 @@ class Service:
         """Read one number of the metrics; 0 when there is no such series."""
         return self.metrics.registry.get_sample_value(name, labels) or 0.0
 
-    def wait_until_ready(self, timeout_s: float = 30.0) -> None:
+    def wait_until_ready(self, timeout_s: float = 60.0) -> None:
         """Poll readiness."""
         wait_for(lambda: self.http.get("/v2/health/ready").status_code == 200, timeout_s)
 
 
-def wait_for(condition: Any, timeout_s: float = 10.0) -> None:
+def wait_for(condition: Any, timeout_s: float = 60.0) -> None:
     """Poll until a condition holds."""
     deadline = time.monotonic() + timeout_s
     while not condition():
@@ -242,7 +242,7 @@ def serving(directory: Path, *flags: str, token: str | None = TOKEN, ready: bool
     running = RunningServer(load_settings(directory, *flags, token=token), metrics)
     options = [("grpc.enable_http_proxy", 0), ("grpc.enable_retries", 0), ("grpc.max_receive_message_length", -1)]
     with (
-        httpx.Client(base_url=f"http://127.0.0.1:{running.http_port}", timeout=30.0, trust_env=False) as http,
+        httpx.Client(base_url=f"http://127.0.0.1:{running.http_port}", timeout=120.0, trust_env=False) as http,
         grpc.insecure_channel(f"127.0.0.1:{running.grpc_port}", options=options) as channel,
     ):
         service = Service(running, metrics, http, channel)

@@ -59,7 +59,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> Any:
 
 def raw(service: Service, *parts: bytes, shut: bool = False) -> bytes:
     """Send bytes on a connection of their own and read the head of the answer."""
-    with socket.create_connection(("127.0.0.1", service.running.http_port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", service.running.http_port), timeout=60) as connection:
         for part in parts:
             connection.sendall(part)
         if shut:
