@@ -18,19 +18,18 @@ if TYPE_CHECKING:
 
 #: Larger forests are walked tree by tree: joining copies their nodes, at 64 bytes each.
 MOST_NODES = 300_000
-#: Numbers in the copies of one call, beyond which T calls are cheaper: a call of a forest's tree costs some 5 µs, a
-#: stage of gradient boosting, whose kernel loops over the stages itself, some 0.3 µs.
-MOST_COPIED, MOST_COPIED_OF_STAGES = 250_000, 25_000
+#: Numbers in the copies of one call, beyond which T calls are cheaper: a call of a forest's tree costs some 5 µs.
+MOST_COPIED = 250_000
 
 
 class Copies:
     """Makes T copies of some rows, each with the number of its tree in a last column."""
 
-    def __init__(self, n_trees: int, n_columns: int, dtype: Any, most_copied: int) -> None:
+    def __init__(self, n_trees: int, n_columns: int, dtype: Any) -> None:
         self._numbers = np.arange(n_trees, dtype=dtype)[:, None]
         self._shape = n_trees, n_columns
         self._dtype = dtype
-        self.most_rows = most_copied // (n_trees * (n_columns + 1))
+        self.most_rows = MOST_COPIED // (n_trees * (n_columns + 1))
 
     def of(self, rows: Array) -> Array:
         """Copy N rows; [T * N, C + 1]."""
@@ -44,13 +43,12 @@ class Copies:
 class JoinedTrees:
     """The trees of ``sklearn.tree`` as one of them; finds leaves."""
 
-    def __init__(self, trees: Sequence[Any], values: Sequence[Array], most_copied: int = MOST_COPIED) -> None:
+    def __init__(self, trees: Sequence[Any], values: Sequence[Array]) -> None:
         """Join trees.
 
         Args:
             trees: T fitted ``tree_`` objects.
             values: What each node of each tree answers, float64 [nodes, K].
-            most_copied: Numbers that may be copied for one call.
 
         Raises:
             Unforeseen: They are too large, or this scikit-learn builds trees otherwise.
@@ -60,7 +58,7 @@ class JoinedTrees:
         self._tree = _made(nodes, n_columns + 1)
         self._values = np.concatenate([np.zeros((routes, values[0].shape[1])), *values])
         self._n_trees = len(trees)
-        self._copies = Copies(len(trees), n_columns, np.float32, most_copied)
+        self._copies = Copies(len(trees), n_columns, np.float32)
         self.most_rows = self._copies.most_rows
 
     def answers(self, rows: Array) -> Array:
@@ -100,7 +98,7 @@ class JoinedHistogramTrees:
         self._nodes, _ = _joined(parts, _HISTOGRAM_ROUTED, n_columns)
         self._sets = np.ascontiguousarray(np.concatenate(sets))
         self._known, self._places = known, np.append(places, np.uint32(0)).astype(np.uint32)
-        self._copies = Copies(len(parts), n_columns, np.float64, MOST_COPIED)
+        self._copies = Copies(len(parts), n_columns, np.float64)
         self._n_trees = len(parts)
         self._walk = histogram_walk()
         self.most_rows = self._copies.most_rows

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model_server.compiled.inputs import Array, Inputs, Unforeseen, matrix_of
-from model_server.compiled.joined import MOST_COPIED_OF_STAGES, JoinedTrees
+from model_server.compiled.joined import JoinedTrees
 from model_server.compiled.kernel import Ask, Kernel, Splits, Walk, single_precision, softmax, two_columns
+from model_server.compiled.ranked import RankedTrees
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -67,7 +68,7 @@ def boosted_classes(raw: Ask, classes: Array, splits: tuple[Splits, ...], *, zer
 
 
 def _staged(estimator: Any) -> Walk:
-    """Give the sum over all stages, float32 [N, C] -> float64 [N, K]; few rows walk the joined trees."""
+    """Give the sum over all stages, float32 [N, C] -> float64 [N, K]; few rows are not walked."""
     predict_stages = _stages_kernel()
     stages, rate = estimator.estimators_, estimator.learning_rate
     start = estimator._raw_predict_init(np.zeros((1, estimator.n_features_in_), dtype=np.float32))  # noqa: SLF001 - not public
@@ -77,21 +78,22 @@ def _staged(estimator: Any) -> Walk:
         predict_stages(stages, rows, rate, total)
         return total
 
-    joined = _joined_stages(stages, rate)
-    return staged if joined is None else _fewer_calls(joined, start, staged)
+    few = _few_rows(stages, rate)
+    return staged if few is None else _checked_few(few, start, staged)
 
 
-def _fewer_calls(joined: JoinedTrees, start: Array, staged: Walk) -> Walk:
-    """Walk the joined trees for few rows, where they give the same bits."""
-    most = joined.most_rows
+def _checked_few(few: RankedTrees, start: Array, staged: Walk) -> Walk:
+    """Ask for few rows at once, where it gives the same bits."""
+    most = few.most_rows
 
     def all_at_once(rows: Array) -> Array:
-        answers = joined.answers(rows)
-        answers[0] += start  # the sum starts with it; addition of two is the same either way round
-        return _total(answers)
+        terms = few.answers(rows)
+        terms[:, 0] += start[0, 0]  # the sum starts with it; addition of two is the same either way round
+        total: Array = terms.cumsum(axis=1)[:, -1:]  # strictly in order, as in _total
+        return total
 
     # A compiler may fuse "total += rate * value" into one rounding (it does for ARM), which two steps cannot repeat.
-    rows = np.random.default_rng(0).normal(size=(64, joined.n_columns)).astype(np.float32)
+    rows = np.random.default_rng(0).normal(size=(64, few.n_columns)).astype(np.float32)
     if not np.array_equal(np.concatenate([all_at_once(row[None]) for row in rows]), staged(rows)):
         return staged
     return lambda rows: all_at_once(rows) if len(rows) <= most else staged(rows)
@@ -106,15 +108,15 @@ def _stages_kernel() -> Callable[..., None]:
     return kernel
 
 
-def _joined_stages(stages: Array, rate: float) -> JoinedTrees | None:
+def _few_rows(stages: Array, rate: float) -> RankedTrees | None:
     if stages.shape[1] != 1:  # several trees a stage each add to a class of their own
         return None
     trees = [tree.tree_ for tree in stages[:, 0]]
     try:
-        joined = JoinedTrees(trees, [rate * tree.value[:, 0, :] for tree in trees], MOST_COPIED_OF_STAGES)
+        ranked = RankedTrees(trees, [rate * tree.value[:, 0, 0] for tree in trees])
     except Unforeseen:
         return None
-    return joined if joined.most_rows else None
+    return ranked if ranked.most_rows else None
 
 
 def _total(terms: Array) -> Array:

@@ -22,6 +22,7 @@ from model_server.compiled import Compiled, Unforeseen
 from model_server.compiled.inputs import Given
 from model_server.compiled.joined import MOST_NODES, JoinedTrees
 from model_server.compiled.models import compile_model
+from model_server.compiled.ranked import MOST_BYTES, RankedTrees
 from model_server.contract import Contract, Feature
 from model_server.predictor import Fitted
 from tests.model_server import making
@@ -430,7 +431,49 @@ def test_a_large_model_is_walked_tree_by_tree(monkeypatch: pytest.MonkeyPatch) -
         assert_alike(compiled(estimator.fit(X, VALUES), MANY), ["predict"], MANY)
 
 
-def test_joined_trees_that_cannot_be_shown_to_agree_are_not_walked() -> None:
+@pytest.mark.parametrize("most_leaves", [2, 8, 9, 16, 17, 32, 33, 64, 65])
+def test_masks_have_a_bit_for_each_leaf(most_leaves: int) -> None:
+    """Of as many leaves as each width holds, and of one more; single rows and the few more that masks are for."""
+    model = ensemble.GradientBoostingRegressor(n_estimators=6, max_depth=None, max_leaf_nodes=most_leaves)
+    plain, fast = compiled(model.fit(X, VALUES), MANY)
+
+    assert max(member.tree_.n_leaves for member in model.estimators_[:, 0]) == most_leaves
+    for rows in (MANY.take(slice(1)), MANY.take(slice(2)), MANY.take(slice(7)), MANY):
+        assert np.array_equal(plain.predict(rows), fast.predict(rows))
+
+
+@pytest.mark.parametrize("bits", [64, 65])
+def test_trees_with_more_leaves_than_bits_are_walked(bits: int) -> None:
+    """So are trees that do not split at all, and those whose masks would fill the cache."""
+    member = tree.DecisionTreeRegressor(max_leaf_nodes=bits).fit(X, VALUES).tree_
+    values = [member.value[:, 0, 0]]
+
+    if bits == 64:
+        assert RankedTrees([member], values).most_rows > 0
+        with pytest.raises(Unforeseen):
+            RankedTrees([member] * (MOST_BYTES // 64 // 8), values * (MOST_BYTES // 64 // 8))
+    else:
+        with pytest.raises(Unforeseen):
+            RankedTrees([member], values)
+    stump = tree.DecisionTreeRegressor().fit(X, np.zeros(len(X))).tree_
+    with pytest.raises(Unforeseen):
+        RankedTrees([stump], [stump.value[:, 0, 0]])
+
+
+def test_a_value_on_a_threshold_goes_left_as_in_scikit_learn() -> None:
+    """On it, one float32 below and one above, for thresholds that are float32 and that are none."""
+    rng = np.random.default_rng(5)
+    member = tree.DecisionTreeRegressor(max_leaf_nodes=64).fit(rng.normal(size=(400, 3)), rng.normal(size=400)).tree_
+    ranked = RankedTrees([member], [member.value[:, 0, 0]])
+    inner = member.feature >= 0
+    at = member.threshold[inner].astype(np.float32)
+    for value in (at, np.nextafter(at, np.float32(-9)), np.nextafter(at, np.float32(9))):
+        rows = rng.normal(size=(len(at), 3)).astype(np.float32)
+        rows[np.arange(len(at)), member.feature[inner]] = value
+        assert np.array_equal(ranked.answers(rows)[:, 0], member.predict(rows)[:, 0])
+
+
+def test_masks_that_cannot_be_shown_to_agree_are_not_used() -> None:
     """A compiler may round a product and a sum at once; here a leaf that is no number stands for such a sum."""
     model = ensemble.GradientBoostingRegressor(n_estimators=5, random_state=0).fit(X, VALUES)
     model.estimators_[0, 0].tree_.value[:] = np.nan

@@ -48,7 +48,8 @@ def post(path: str, body: bytes, *headers: str) -> bytes:
 
 def answers(connection: socket.socket, count: int) -> list[tuple[int, bytes]]:
     """Read so many answers: status and body of each."""
-    found, buffer = [], b""
+    found: list[tuple[int, bytes]] = []
+    buffer = b""
     while len(found) < count:
         head, separator, rest = buffer.partition(b"\r\n\r\n")
         length = re.search(rb"content-length: (\d+)", head)
