@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -14,6 +14,7 @@ from scipy.stats import binom
 from tests.e2e.conftest import NEW, OLD, ROOT, refusal, served
 from tests.e2e.load import Load
 from tools.cluster import objects
+from tools.cluster.commands import ClusterError
 from tools.deploy import readiness, smoke
 from tools.deploy.doors import Door, open_door
 from tools.deploy.programs import ask_kubectl
@@ -32,6 +33,7 @@ FRAGMENTS = ROOT / "manifests" / "canary" / "knative"
 
 
 NUMBERS = itertools.count(1)
+SPREAD = {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway"}
 
 
 @pytest.fixture
@@ -206,6 +208,49 @@ def test_it_scales_to_zero_and_back(release: Release, door: Door, measured: dict
 
     assert not load.failures
     assert pods(release)
+
+
+@pytest.mark.parametrize(
+    ("pod", "container", "named"),
+    [
+        ({"nodeSelector": {"pool": "a"}}, {}, "nodeSelector"),
+        ({"tolerations": [{"key": "pool", "operator": "Exists"}]}, {}, "tolerations"),
+        ({"topologySpreadConstraints": [SPREAD]}, {}, "topologySpreadConstraints"),
+        ({"priorityClassName": "system-node-critical"}, {}, "priorityClassName"),
+        ({"terminationGracePeriodSeconds": 45}, {}, "terminationGracePeriodSeconds"),
+        ({}, {"lifecycle": {"preStop": {"exec": {"command": ["true"]}}}}, "lifecycle"),
+        ({}, {"ports": [{"containerPort": 8080}, {"containerPort": 8081}]}, "more than one container port"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_knative_refuses_what_the_values_say_it_does(
+    namespace: str, pod: dict[str, Any], container: dict[str, Any], named: str
+) -> None:
+    """So the chart leaves it out or refuses it first; asked of the webhook itself, which changes nothing here."""
+
+    def ask(pod: dict[str, Any], container: dict[str, Any]) -> str:
+        spec = {**pod, "containers": [{"image": "model-server:0.1.0", **container}]}
+        service = {
+            "apiVersion": readiness.KNATIVE,
+            "kind": "Service",
+            "metadata": {"name": "asked", "namespace": namespace},
+            "spec": {"template": {"spec": spec}},
+        }
+        return ask_kubectl("create", "--dry-run=server", "-f", "-", given=json.dumps(service).encode())
+
+    assert "created" in ask({}, {})
+    with pytest.raises(ClusterError, match=named):
+        ask(pod, container)
+
+
+def test_the_limit_of_requests_a_pod_is_knatives(release: Release) -> None:
+    """`scaling.containerConcurrency` reaches the revision."""
+    served(release, OLD, scaling={"autoscaler": "knative", "containerConcurrency": 7})
+    found = objects.items(
+        readiness.KNATIVE, "Revision", release.namespace, f"serving.knative.dev/service={release.name}-predictor"
+    )
+
+    assert {revision["spec"].get("containerConcurrency") for revision in found} == {0, 7}
 
 
 def test_grpc_beside_rest_is_refused(release: Release) -> None:
