@@ -43,6 +43,19 @@ def measured(pytestconfig: pytest.Config) -> dict[str, object]:
     return pytestconfig.stash.setdefault(MEASURED, {})
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand what this worker measured to the process that prints."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["measured"] = session.config.stash.get(MEASURED, {})
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take it, in that process."""
+    node.config.stash.setdefault(MEASURED, {}).update(getattr(node, "workeroutput", {}).get("measured", {}))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Show what was measured."""
     found = config.stash.get(MEASURED, {})

@@ -1,4 +1,4 @@
-"""What a request costs, in calls of Python functions: equal on every machine, where times are not.
+"""What a request costs from socket to socket, in calls of functions: equal on every machine, where times are not.
 
 A regression of the lean route shows here: another layer, another object a request, and above all anything that is done
 for each row. The limits are some 10 % above what was counted when they were set.
@@ -16,13 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
+import uvicorn
 import uvloop
 from prometheus_client import CollectorRegistry
+from uvicorn.server import ServerState
 
 from model_server import telemetry
 from model_server.edge.core import Core
 from model_server.edge.door import Door
 from model_server.edge.hotpath import HotPath
+from model_server.edge.protocol import HttpProtocol
 from model_server.edge.repository import BundleRepository
 from model_server.edge.served import Wanted
 from model_server.telemetry import LineHandler, Metrics, Telemetry
@@ -74,20 +77,45 @@ def v2(n_rows: int) -> tuple[str, bytes]:
     return V2, orjson.dumps({"inputs": [tensor]})
 
 
-async def ask(door: Door, path: str, body: bytes) -> int:
-    """Send a request through the door, without a socket; gives the status."""
-    statuses = []
-    headers = [(b"host", b"x"), (b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    scope = {"type": "http", "method": "POST", "path": path, "headers": headers}
+class Wire(asyncio.Transport):
+    """The client's side of a connection, without a socket: keeps what the server writes."""
 
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": body, "more_body": False}
+    def __init__(self, door: Door) -> None:
+        super().__init__()
+        self._written: asyncio.Future[bytes] | None = None
+        self._protocol = HttpProtocol(
+            config=uvicorn.Config(door, log_config=None, lifespan="off", proxy_headers=False),
+            server_state=ServerState(),
+            app_state={},
+            _loop=asyncio.get_running_loop(),
+        )
+        self._protocol.connection_made(self)
 
-    async def send(message: Any) -> None:
-        statuses.append(message.get("status"))
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Know nothing of sockets."""
+        del name
+        return default
 
-    await door(scope, receive, send)
-    return int(statuses[0])
+    def is_closing(self) -> bool:
+        """Stay open."""
+        return False
+
+    def pause_reading(self) -> None:
+        """Go on: what is asked is in one piece already."""
+
+    def resume_reading(self) -> None:
+        """Same."""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Take an answer; its head and its body may come apart."""
+        if self._written is not None and not self._written.done():
+            self._written.set_result(bytes(data))
+
+    async def ask(self, request: bytes) -> int:
+        """Send a request; gives the status."""
+        self._written = asyncio.get_running_loop().create_future()
+        self._protocol.data_received(request)
+        return int((await self._written)[9:12])
 
 
 async def no_app(*_: Any) -> None:
@@ -103,8 +131,11 @@ async def counted(registry: Path, path: str, body: bytes, together: int) -> floa
     hot = HotPath(Core(repository, Here(), metrics, max_rows=10_000), bare=False, answers=True)
     door = Door(no_app, hot, repository, Telemetry(metrics, log_requests=True), max_body_bytes=2**24)
     telemetry.write_later(asyncio.get_running_loop().call_soon)
+    wires = [Wire(door) for _ in range(together)]
+    head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    request = head.encode() + body
     for _ in range(3):
-        assert set(await asyncio.gather(*(ask(door, path, body) for _ in range(together)))) == {200}
+        assert set(await asyncio.gather(*(wire.ask(request) for wire in wires))) == {200}
     calls = 0
 
     def count(_frame: Any, event: str, _argument: Any) -> None:
@@ -115,7 +146,7 @@ async def counted(registry: Path, path: str, body: bytes, together: int) -> floa
     before = sys.getprofile()
     sys.setprofile(count)
     try:
-        await asyncio.gather(*(ask(door, path, body) for _ in range(together)))
+        await asyncio.gather(*(wire.ask(request) for wire in wires))
     finally:
         sys.setprofile(before)
         gc.enable()
