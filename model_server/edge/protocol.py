@@ -53,6 +53,8 @@ class HttpProtocol(HttpToolsProtocol):
         self._body = b""
         self._future: Future[Any] | None = None
         self._waits = _Waits()
+        # uvicorn waits for these when it shuts down, and cancels them when its time is over.
+        self._awaited = cast("set[Future[Any]]", self.tasks)
 
     def on_headers_complete(self) -> None:
         """Choose the way."""
@@ -95,7 +97,7 @@ class HttpProtocol(HttpToolsProtocol):
             return
         self._values = None
         self._waits = _Waits()
-        self.cycle = cast("Any", self._waits)
+        self.cycle = self._waits  # type: ignore[assignment]
         future = self._door.begin(self.url, values, self._body, self._reply)
         if future is not None and not self._waits.response_complete:
             self._future = future
@@ -107,7 +109,7 @@ class HttpProtocol(HttpToolsProtocol):
         waits, future = self._waits, self._future
         self._future = None
         if future is not None:
-            cast("set[Any]", self.tasks).discard(future)
+            self._awaited.discard(future)
         waits.response_complete = True
         if waits.disconnected or self.transport.is_closing():
             return False

@@ -70,7 +70,7 @@ def _account() -> list[Object]:
 def _pods(images: dict[str, str]) -> list[Object]:
     metadata = {"name": "ingress", "namespace": NAMESPACE}
     labels = {"app": "ingress"}
-    files = {file.name: file.read_text("utf-8") for file in FILES.iterdir()}
+    files = {file.name: file.read_text("utf-8") for file in FILES.iterdir() if file.is_file()}
     ports = [{"name": "http", "port": 80, "targetPort": 8080, "nodePort": kind.INGRESS_PORT}]
     pod = {
         "serviceAccountName": "ingress",

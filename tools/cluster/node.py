@@ -45,7 +45,7 @@ def image() -> str:
 
 def _fingerprint() -> str:
     digest = hashlib.sha256(sources.NODE.path.name.encode())
-    for file in sorted(FILES.iterdir()):
+    for file in sorted(path for path in FILES.iterdir() if path.is_file()):
         digest.update(file.read_bytes())
     digest.update(Path(__file__).read_bytes())
     for part in sources.control_plane():
