@@ -6,6 +6,7 @@ On a plate of its own, so that it reads alike on a light and on a dark page, and
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,12 @@ if TYPE_CHECKING:
     from benchmarks.tables import Spread
 
 _PLATE, _INK, _SOFT, _OURS, _OTHERS, _LIMIT = "#fbfbf9", "#1f2328", "#57606a", "#2f6f4f", "#8fa3b8", "#d9c48f"
+_FONTS = "Helvetica, Arial, sans-serif"
 _SETTINGS: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "benchmarks",
-    "font.family": ["Helvetica", "Arial", "DejaVu Sans", "sans-serif"],
+    # It comes with matplotlib, so that the layout is the same everywhere; a reader's own is likely narrower.
+    "font.family": ["DejaVu Sans"],
     "font.size": 11,
     "text.color": _INK,
     "axes.edgecolor": _SOFT,
@@ -72,7 +75,14 @@ def picture(panels: Sequence[Panel]) -> str:
         figure.tight_layout(pad=1.2, w_pad=2.5)
         output = io.StringIO()
         figure.savefig(output, format="svg", facecolor=_PLATE, metadata={"Date": None, "Creator": None})
-    return "".join(f"{line.rstrip()}\n" for line in output.getvalue().splitlines())
+    return _cleaned(output.getvalue())
+
+
+def _cleaned(text: str) -> str:
+    """Leave out what is not drawn, and name fonts that readers have."""
+    text = re.sub(r"<metadata>.*?</metadata>\n?", "", text[text.index("<svg ") :], flags=re.DOTALL)
+    text = text.replace("'DejaVu Sans'", _FONTS)
+    return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
 
 
 def _draw(axes: Any, panel: Panel) -> None:

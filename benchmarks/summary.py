@@ -91,8 +91,8 @@ def panels(measured: Measurements) -> list[Panel]:
     """Give the bars of the picture: single rows with many at once, and large requests."""
     numbers = _of(measured, NUMBERS)
     return [
-        Panel("One row a request, 32 at once: requests/s", _bars(numbers, 1, 32)),
-        Panel("512 rows a request, 8 at once: rows/s", _bars(numbers, 512, 8)),
+        Panel("One row each, 32 at once: requests/s", _bars(numbers, 1, 32)),
+        Panel("512 rows each, 8 at once: rows/s", _bars(numbers, 512, 8)),
     ]
 
 
