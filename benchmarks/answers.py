@@ -125,7 +125,7 @@ def _of_row(row: Any) -> list[float]:
 def _of_tensors(outputs: list[dict[str, Any]], raw: bytes) -> np.ndarray[Any, Any]:
     position = 0
     for output in outputs:
-        size = output.get("parameters", {}).get("binary_data_size", 0)
+        size = (output.get("parameters") or {}).get("binary_data_size", 0)
         if len(output["shape"]) == 2:
             data = np.frombuffer(raw[position : position + size], "<f8") if size else np.array(output["data"])
             return data.reshape(output["shape"])
