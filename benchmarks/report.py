@@ -47,7 +47,7 @@ def page(measured: Measurements) -> str:
         "tails": tables.markdown(_tails(measured)),
         "starts": tables.markdown(_starts(measured)),
         "left_out": tables.markdown(_left_out()).rstrip("\n"),
-        "difference": max((start.difference for start in measured.starts), default=0.0),
+        "difference": _agreed(max((start.difference for start in measured.starts), default=0.0)),
         "rounds": f"{whole} rounds" if whole != 1 else "1 round",
         "partial": "" if whole == run.rounds else f"The run was cut off: {whole} of {run.rounds} rounds are whole.\n\n",
         "noise": f"{speeds.low:.0f} to {speeds.high:.0f}" if speeds is not None else "no",
@@ -56,6 +56,10 @@ def page(measured: Measurements) -> str:
         "command": run.command,
     }
     return _PAGE.read_text("utf-8").format(**pieces, **run.seconds)
+
+
+def _agreed(difference: float) -> str:
+    return f"the largest difference was {difference:.1g}" if difference else "not one bit differed"
 
 
 def _versions(measured: Measurements) -> list[list[str]]:

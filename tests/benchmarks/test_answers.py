@@ -105,15 +105,15 @@ def test_a_server_that_answers_otherwise_is_not_compared(people: tuple[Service, 
     """However little: speed bought by other numbers is no speed."""
     service, table = people
     ports = Ports(service.running.http_port, service.running.grpc_port)
-    wrong = [[p + 2e-9, q - 2e-9] for p, q in table.answers]
+    wrong = [[first + 2e-9, *others] for first, *others in table.answers]
     other = payloads.Table(table.model, table.names, table.datatypes, table.rows, wrong)
-    three = payloads.Table(table.model, table.names, table.datatypes, table.rows, [[*p, 0.0] for p in table.answers])
+    more = payloads.Table(table.model, table.names, table.datatypes, table.rows, [[*p, 0.0] for p in table.answers])
     nobody = payloads.Table("nobody", table.names, table.datatypes, table.rows, table.answers)
 
     with pytest.raises(Differs, match="differ from the pipeline's by 2e-09"):
         answers.check(ports, other, [("v1 objects", 3)])
     with pytest.raises(Differs, match="numbers instead of"):
-        answers.check(ports, three, [("v1 objects", 3)])
+        answers.check(ports, more, [("v1 objects", 3)])
     with pytest.raises(Differs, match=r"v2, 3 rows of nobody: no answer that can be read .*404"):
         answers.check(ports, nobody, [("v2", 3)])
     with pytest.raises(Differs, match=r"grpc, 1 rows of nobody: .*NOT_FOUND"):
