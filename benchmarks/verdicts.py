@@ -64,7 +64,9 @@ class Target:
             and record.cell.protocol in _JSON
             and (record.cell.rows, record.cell.connections) == size
         ]
-        return max(peers, key=lambda record: record.per_second, default=None)
+        # One alone is no best of several, and has a promise of its own.
+        several = len({record.contestant for record in peers}) > 1
+        return max(peers, key=lambda record: record.per_second) if several else None
 
     def is_met(self, ratio: Spread) -> bool:
         """Say whether the median keeps the promise."""

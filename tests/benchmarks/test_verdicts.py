@@ -49,6 +49,7 @@ def test_the_best_peer_is_the_quickest_of_its_round() -> None:
     ratio = Target("x", "per_second", ONE, BEST_PEER, Cell("any", 1, 32), 9).ratio(records)
 
     assert str(ratio) == "4.5 (4 to 5)"
+    assert Target("x", "per_second", ONE, BEST_PEER, Cell("any", 1, 32), 9).ratio(records[:2]) is None
 
 
 def test_what_was_not_measured_is_left_out() -> None:
@@ -75,10 +76,9 @@ def test_verdicts_name_the_promise_and_whether_it_was_kept() -> None:
 
     both = replace(run(), models={"breast-cancer": ["ours", "kserve", "echo"], "churn": ["ours", "kserve"]})
 
-    _, kserve, peer, echo, columns = verdicts.verdicts(Measurements(both, [*numbers, *churn]))
+    _, kserve, echo, columns = verdicts.verdicts(Measurements(both, [*numbers, *churn]))
 
     assert kserve == ["one row, 32 at once: KServe v1", "14 (14 to 14)", "≥ 14", "yes"]
-    assert peer[0] == "one row, 32 at once: best peer"
     assert echo[2:] == ["≥ 0.65", "no"]
     assert columns[1:] == ["9 (9 to 9)", "≥ 10", "no"]
 
