@@ -139,6 +139,20 @@ fuzz: setup ## The generated hostile requests alone
 bench-quick: train ## Two minutes: ours, KServe and an echo without a model, side by side; MODEL as for train
 	@$(RUN) -m benchmarks quick --registry $(REGISTRY) --model $(MODEL)
 
+.PHONY: bench
+bench: setup bench-environments ## Everybody, in rounds (ROUNDS=5; RESUME=--resume goes on), and docs/benchmarks.md with it
+	@set -e; for model in breast-cancer churn; do $(MAKE) --no-print-directory train MODEL=$$model; done
+	@$(RUN) -m benchmarks full --registry $(REGISTRY) --rounds $(or $(ROUNDS),5) $(RESUME)
+	@$(MAKE) --no-print-directory bench-report
+
+.PHONY: bench-environments
+bench-environments: setup ## Make the environments of the servers that are compared with, once, in the user's cache
+	@$(RUN) -m benchmarks environments
+
+.PHONY: bench-report
+bench-report: setup ## Write docs/benchmarks.md, its picture and the README's table from RAW=build/bench.jsonl
+	@$(RUN) -m benchmarks report $(or $(RAW),build/bench.jsonl)
+
 ##@ A cluster
 
 .PHONY: cluster-up

@@ -1,36 +1,26 @@
-"""``python -m benchmarks quick``: ours beside KServe and an echo, in two minutes; prints figures and kept promises."""
+"""``python -m benchmarks``: measures this server beside others, and writes what came out; knows words, not numbers."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import machine, tables
-from benchmarks.contestants import QUICK, Served
-from benchmarks.rounds import Bench, Cell, Plan, Record, Start, document
-from benchmarks.tails import Tail
+from benchmarks import environments, measurements, plans, report, runs, tables, verdicts
+from benchmarks.contestants import FULL, ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_CELLS = (
-    *(Cell(protocol, 1, connections) for connections in (1, 32, 256) for protocol in ("v1", "echo")),
-    Cell("v2", 1, 32),
-    Cell("v2 binary", 1, 32),
-    Cell("grpc", 1, 32),
-    *(Cell(protocol, 512, 8) for protocol in ("v1", "echo", "v2", "v2 binary", "grpc")),
-)
-QUICK_PLAN = Plan(QUICK, _CELLS, rounds=3, warm_s=0.25, measure_s=0.6, tail_s=4.0)
+    from benchmarks.measurements import Measurements
+    from benchmarks.plans import Plan
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a plan.
+    """Do what was asked.
 
     Args:
         argv: Arguments without the program's name; default: the process's.
@@ -38,45 +28,78 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0, whether promises are kept or not: that is for the reader.
     """
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("plan", choices=["quick"])
-    parser.add_argument("--registry", type=Path, default=Path("artifacts"), help="folder of bundles")
-    parser.add_argument("--model", default="breast-cancer", help="a model with one in production there")
-    parser.add_argument("--rounds", type=int, default=QUICK_PLAN.rounds)
-    parser.add_argument("--only", nargs="*", help="names of contestants; default: all")
-    parser.add_argument("--json", type=Path, help="file for every measurement, one a line")
-    asked = parser.parse_args(argv)
-    _report(_run(asked))
+    asked = _parser().parse_args(argv)
+    do = {"quick": _quick, "full": _full, "environments": _environments, "report": _report}
+    do[asked.task](asked)
     return 0
 
 
-def _run(asked: argparse.Namespace) -> list[Record | Start | Tail]:
-    folder = (asked.registry / asked.model).resolve()
-    served = Served(asked.registry.resolve(), asked.model, folder / (folder / "production").read_text("utf-8").strip())
-    names = asked.only or [contestant.name for contestant in QUICK]
-    contestants = tuple(contestant for contestant in QUICK if contestant.name in names)
-    plan = replace(QUICK_PLAN, contestants=contestants, rounds=asked.rounds)
-    records: list[Record | Start | Tail] = []
-    with tempfile.TemporaryDirectory() as logs:
-        for record in Bench(plan, served, machine.cores(), Path(logs)).run():
-            line = json.dumps(document(record))
-            print(line, file=sys.stderr)
-            if asked.json:
-                with asked.json.open("a", encoding="utf-8") as output:
-                    output.write(line + "\n")
-            records.append(record)
-    return records
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    tasks = parser.add_subparsers(dest="task", required=True)
+    quick = tasks.add_parser("quick", help="two minutes: ours, KServe and an echo without a model")
+    quick.add_argument("--model", default=plans.NUMBERS, help="a model of numbers with a version in production")
+    full = tasks.add_parser("full", help="every contestant, with a model of numbers and one of mixed columns")
+    full.add_argument("--resume", action="store_true", help="go on after the last whole round of --raw")
+    for task in (quick, full):
+        task.add_argument("--registry", type=Path, default=Path("artifacts"), help="folder of bundles")
+        task.add_argument("--raw", type=Path, help="file for every measurement, one a line")
+        task.add_argument("--rounds", type=int, help="how many")
+        task.add_argument("--measure-s", type=float, help="seconds of each measurement")
+        task.add_argument("--tail-s", type=float, help="seconds of small requests beside large ones")
+        task.add_argument("--only", nargs="*", help="names of contestants; default: all")
+    tasks.add_parser("environments", help="make the environments of the contestants, once")
+    written = tasks.add_parser("report", help="write docs/benchmarks.md, its picture and the README's table")
+    written.add_argument("raw", type=Path, help="what --raw of full was")
+    written.add_argument("--root", type=Path, default=ROOT, help="the checkout to write into")
+    return parser
 
 
-def _report(measured: list[Record | Start | Tail]) -> None:
-    records = [record for record in measured if isinstance(record, Record)]
-    tails = [record for record in measured if isinstance(record, Tail)]
-    starts = [record for record in measured if isinstance(record, Start)]
-    speeds = tables.spread(record.speed_ms for record in records)
+def _asked_of(plan: Plan, asked: argparse.Namespace) -> Plan:
+    changes = {name: getattr(asked, name) for name in ("rounds", "measure_s", "tail_s")}
+    plan = replace(plan, **{name: value for name, value in changes.items() if value is not None})
+    if not asked.only:
+        return plan
+    parts = [
+        replace(part, contestants=tuple(one for one in part.contestants if one.name in asked.only))
+        for part in plan.parts
+    ]
+    return replace(plan, parts=tuple(part for part in parts if part.contestants))
+
+
+def _quick(asked: argparse.Namespace) -> None:
+    plan = _asked_of(plans.quick(asked.model), asked)
+    raw = asked.raw or Path("build/bench-quick.jsonl")
+    _print(runs.perform(plan, asked.registry, raw, command=f"make bench-quick MODEL={asked.model}"))
+
+
+def _full(asked: argparse.Namespace) -> None:
+    plan = _asked_of(plans.full(), asked)
+    raw = asked.raw or Path("build/bench.jsonl")
+    command = f"make bench ROUNDS={plan.rounds}"
+    _print(runs.perform(plan, asked.registry, raw, command=command, resume=asked.resume))
+
+
+def _environments(_: argparse.Namespace) -> None:
+    for lock in dict.fromkeys(one.lock for one in FULL if one.lock):
+        environments.make(lock)
+
+
+def _report(asked: argparse.Namespace) -> None:
+    for path in report.write(measurements.load(asked.raw), asked.root):
+        print(path.relative_to(asked.root))
+
+
+def _print(measured: Measurements) -> None:
     load = ", ".join(f"{number:.1f}" for number in os.getloadavg())
-    print(f"{machine.description()}; load average {load}; a fixed piece of Python took {speeds} ms\n")
-    print(tables.plain(tables.figures(records)))
-    print(tables.plain([*tables.verdicts(records), *tables.tail_verdicts(tails), *tables.start_verdicts(starts)]))
+    speeds = tables.spread(record.speed_ms for record in measured.records)
+    print(f"{measured.run.machine}; load average {load}; a fixed piece of Python took {speeds} ms\n")
+    for model in measured.run.models:
+        records = [record for record in measured.records if record.model == model]
+        for rows, connections in tables.sizes(records):
+            print(f"{model}, {report.size(rows, connections)}")
+            print(tables.plain(tables.figures(records, rows, connections)))
+    print(tables.plain(verdicts.verdicts(measured)))
 
 
 if __name__ == "__main__":

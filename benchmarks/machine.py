@@ -10,6 +10,10 @@ import platform
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PROC = Path("/proc")
@@ -42,6 +46,15 @@ def tree(pid: int) -> list[int]:
         for path in _PROC.glob(f"{parent}/task/*/children"):
             found += [int(word) for word in _read(path).split()]
     return found
+
+
+def alive(pids: Iterable[int], seconds: float) -> list[int]:
+    """Wait for processes to end; give those that did not."""
+    end_s = time.monotonic() + seconds
+    left = list(pids)
+    while (left := [pid for pid in left if _read(_PROC / str(pid) / "cmdline")]) and time.monotonic() < end_s:
+        time.sleep(0.02)
+    return left
 
 
 def cpu_s(pid: int) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     Rows = list[list[Any]]
+
+#: What KServe and MLServer want to be told before they make one table of several columns, and texts of bytes.
+_AS_TABLE = {"content_type": "pd"}
+_HINTS = {"BYTES": {"content_type": "str"}}
 
 #: Different requests of each kind; they are sent in turn.
 _VARIETY = 16
@@ -31,12 +35,14 @@ class Table:
         names: Feature names, F of them.
         datatypes: Their datatypes in the Open Inference Protocol; all FP64 for a numeric model.
         rows: Golden rows of its bundle: JSON values in contract order.
+        answers: What training recorded for each of them: a probability a class.
     """
 
     model: str
     names: tuple[str, ...]
     datatypes: tuple[str, ...]
     rows: Rows
+    answers: list[list[float]] = field(default_factory=list)
 
     @property
     def is_numeric(self) -> bool:
@@ -45,8 +51,14 @@ class Table:
 
     def draw(self, count: int, seed: int) -> Rows:
         """Draw rows, with repetition."""
-        picked = np.random.default_rng(seed).integers(0, len(self.rows), count)
-        return [self.rows[index] for index in picked]
+        return [self.rows[index] for index in self._picked(count, seed)]
+
+    def expected(self, count: int, seed: int) -> list[list[float]]:
+        """Give the recorded answers of the rows that are drawn so."""
+        return [self.answers[index] for index in self._picked(count, seed)]
+
+    def _picked(self, count: int, seed: int) -> list[int]:
+        return [int(index) for index in np.random.default_rng(seed).integers(0, len(self.rows), count)]
 
 
 _DATATYPES = {"float": "FP64", "int": "INT64", "bool": "BOOL", "string": "BYTES"}
@@ -55,15 +67,21 @@ _DATATYPES = {"float": "FP64", "int": "INT64", "bool": "BOOL", "string": "BYTES"
 def table_of(bundle: Path, model: str) -> Table:
     """Read a bundle's features and golden rows."""
     contract = json.loads((bundle / "manifest.json").read_text("utf-8"))["contract"]["features"]
-    rows = json.loads((bundle / "golden.json").read_text("utf-8"))["rows"]
+    golden = json.loads((bundle / "golden.json").read_text("utf-8"))
+    answers = golden["outputs"].get("probabilities", [])
     names = tuple(feature["name"] for feature in contract)
-    return Table(model, names, tuple(_DATATYPES[feature["dtype"]] for feature in contract), rows)
+    datatypes = tuple(_DATATYPES[feature["dtype"]] for feature in contract)
+    return Table(model, names, datatypes, golden["rows"], answers)
 
 
 def requests(protocol: str, table: Table, n_rows: int) -> list[bytes]:
     """Write requests: whole HTTP requests, or the messages of gRPC calls."""
-    write = _WRITERS[protocol]
-    return [write(table, table.draw(n_rows, seed)) for seed in range(_VARIETY)]
+    return [write(protocol, table, table.draw(n_rows, seed)) for seed in range(_VARIETY)]
+
+
+def write(protocol: str, table: Table, rows: Rows) -> bytes:
+    """Write one request."""
+    return _WRITERS[protocol](table, rows)
 
 
 def _v1(table: Table, rows: Rows) -> bytes:
@@ -71,12 +89,19 @@ def _v1(table: Table, rows: Rows) -> bytes:
 
 
 def _objects(table: Table, rows: Rows) -> bytes:
-    instances = [dict(zip(table.names, row, strict=True)) for row in rows]
-    return http_request(f"/v1/models/{table.model}:predict", orjson.dumps({"instances": instances}))
+    return http_request(f"/v1/models/{table.model}:predict", _named(table, rows))
 
 
-def _tutorial(_: Table, rows: Rows) -> bytes:
+def _named(table: Table, rows: Rows) -> bytes:
+    return orjson.dumps({"instances": [dict(zip(table.names, row, strict=True)) for row in rows]})
+
+
+def _own(_: Table, rows: Rows) -> bytes:
     return http_request("/predict", orjson.dumps({"instances": rows}))
+
+
+def _own_objects(table: Table, rows: Rows) -> bytes:
+    return http_request("/predict-objects", _named(table, rows))
 
 
 def _echo(_: Table, rows: Rows) -> bytes:
@@ -91,12 +116,17 @@ def _columns(table: Table, rows: Rows) -> list[tuple[str, str, list[int], list[A
     return [(name, datatype, [len(rows)], list(values)) for name, datatype, values in columns]
 
 
+def _hinted(datatype: str) -> dict[str, dict[str, str]]:
+    return {"parameters": _HINTS[datatype]} if datatype in _HINTS else {}
+
+
 def _v2(table: Table, rows: Rows) -> bytes:
     inputs = [
-        {"name": name, "shape": shape, "datatype": datatype, "data": data}
+        {"name": name, "shape": shape, "datatype": datatype, "data": data, **_hinted(datatype)}
         for name, datatype, shape, data in _columns(table, rows)
     ]
-    return http_request(f"/v2/models/{table.model}/infer", orjson.dumps({"inputs": inputs}))
+    body = {"inputs": inputs} | ({} if table.is_numeric else {"parameters": _AS_TABLE})
+    return http_request(f"/v2/models/{table.model}/infer", orjson.dumps(body))
 
 
 def _raw(datatype: str, data: Sequence[Any]) -> bytes:
@@ -116,12 +146,26 @@ def _v2_binary(table: Table, rows: Rows) -> bytes:
     return http_request(f"/v2/models/{table.model}/infer", b"".join([head, *raws]), headers)
 
 
-def _grpc(table: Table, rows: Rows) -> bytes:
+def _call(table: Table) -> Any:
     from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 
     request = pb.ModelInferRequest(model_name=table.model)
+    for key, value in ({} if table.is_numeric else _AS_TABLE).items():
+        request.parameters[key].string_param = value
+    return request
+
+
+def _tensor(request: Any, name: str, datatype: str, shape: list[int]) -> Any:
+    part = request.inputs.add(name=name, datatype=datatype, shape=shape)
+    for key, value in _HINTS.get(datatype, {}).items():
+        part.parameters[key].string_param = value
+    return part
+
+
+def _grpc(table: Table, rows: Rows) -> bytes:
+    request = _call(table)
     for name, datatype, shape, data in _columns(table, rows):
-        part = request.inputs.add(name=name, datatype=datatype, shape=shape)
+        part = _tensor(request, name, datatype, shape)
         field = {"FP64": "fp64", "INT64": "int64", "BOOL": "bool", "BYTES": "bytes"}[datatype]
         values = [str(value).encode() for value in data] if datatype == "BYTES" else data
         getattr(part.contents, f"{field}_contents").extend(values)
@@ -130,11 +174,9 @@ def _grpc(table: Table, rows: Rows) -> bytes:
 
 
 def _grpc_raw(table: Table, rows: Rows) -> bytes:
-    from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
-
-    request = pb.ModelInferRequest(model_name=table.model)
+    request = _call(table)
     for name, datatype, shape, data in _columns(table, rows):
-        request.inputs.add(name=name, datatype=datatype, shape=shape)
+        _tensor(request, name, datatype, shape)
         request.raw_input_contents.append(_raw(datatype, data))
     message: bytes = request.SerializeToString()
     return message
@@ -142,7 +184,8 @@ def _grpc_raw(table: Table, rows: Rows) -> bytes:
 
 _WRITERS: dict[str, Callable[[Table, Rows], bytes]] = {
     "echo": _echo,
-    "tutorial": _tutorial,
+    "own": _own,
+    "own objects": _own_objects,
     "v1": _v1,
     "v1 objects": _objects,
     "v2": _v2,

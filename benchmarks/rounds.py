@@ -1,139 +1,100 @@
 """Rounds: every contestant in turn, each cell for a moment, several times over; knows order and time, not verdicts.
 
-What is compared is compared within a round, so that a slow minute of the machine slows all alike.
+What is compared is compared within a round, so that a slow minute of the machine slows all alike. Before a server is
+measured, its answers are compared with the pipeline's.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import cycle
 from typing import TYPE_CHECKING
 
-from benchmarks import machine, payloads
-from benchmarks.contestants import Running
+from benchmarks import answers, machine, payloads
 from benchmarks.load import HttpConnection, drive
+from benchmarks.measurements import Cell, Record, Start
 from benchmarks.rpc import RpcConnection
-from benchmarks.tails import Tail, tail
+from benchmarks.running import Running
+from benchmarks.tails import LARGE_ROWS, tail
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from benchmarks.contestants import Contestant, Served
     from benchmarks.load import Connection
     from benchmarks.machine import Cores
+    from benchmarks.measurements import Measured
+    from benchmarks.payloads import Table
+    from benchmarks.plans import Part, Plan
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One thing that is measured.
-
-    Attributes:
-        protocol: As ``payloads`` names it; a contestant that speaks it not is left out.
-        rows: Rows of each request.
-        connections: Requests on their way at any time.
-    """
-
-    protocol: str
-    rows: int
-    connections: int
-
-
-@dataclass(frozen=True)
-class Record:
-    """What was measured of one contestant in one cell of one round.
-
-    Attributes:
-        round: Number of the round.
-        contestant: Its name.
-        cell: What was asked.
-        per_second: Answered requests a second.
-        p50_ms: Median latency.
-        p99_ms: Latency that one request in a hundred exceeded.
-        cpu_us: Processor time of the server a request, in microseconds; the least noisy of all.
-        errors: Requests that were not answered with success.
-        speed_ms: Time of a fixed piece of Python on the load's core right before: how noisy the machine was.
-    """
+class Turn:
+    """One contestant's turn: in which round, with which model, and what it is asked."""
 
     round: int
-    contestant: str
-    cell: Cell
-    per_second: float
-    p50_ms: float
-    p99_ms: float
-    cpu_us: float
-    errors: int
-    speed_ms: float
-
-
-@dataclass(frozen=True)
-class Start:
-    """How long a contestant took to come up, in seconds, and its resident memory after the load, in megabytes."""
-
-    round: int
-    contestant: str
-    start_s: float
-    memory_mb: float
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is measured, for how long.
-
-    Attributes:
-        contestants: In the order in which each round takes them.
-        cells: Of each contestant, those whose protocol it speaks.
-        rounds: How many.
-        warm_s: Seconds of load before each measurement.
-        measure_s: Seconds of each measurement.
-        tail_s: Seconds of small requests beside large ones, of those who speak v1; 0 for none.
-    """
-
-    contestants: tuple[Contestant, ...]
+    contestant: Contestant
+    served: Served
+    table: Table
     cells: tuple[Cell, ...]
-    rounds: int
-    warm_s: float
-    measure_s: float
-    tail_s: float = 0.0
+    tail_s: float
 
 
 class Bench:
     """Runs a plan against what is served."""
 
-    def __init__(self, plan: Plan, served: Served, cores: Cores, logs: Path) -> None:
+    def __init__(self, plan: Plan, served: Mapping[str, Served], cores: Cores, folder: Path) -> None:
         """Bind them.
 
         Args:
             plan: What to measure.
-            served: The model.
+            served: The models, by name.
             cores: Of the server and of the load.
-            logs: Folder for the servers' output.
+            folder: For the servers' files and output.
         """
         self._plan = plan
         self._served = served
         self._cores = cores
-        self._logs = logs
-        self._table = payloads.table_of(served.bundle, served.model)
+        self._folder = folder
 
-    def run(self) -> Iterator[Record | Start | Tail]:
-        """Measure everything; each number as it comes."""
+    def run(self, first: int = 0) -> Iterator[Measured]:
+        """Measure everything, from a round on; each number as it comes.
+
+        Raises:
+            SystemExit: A contestant does not come up, or does not answer what the pipeline does.
+        """
         os.sched_setaffinity(0, {self._cores.load})
-        for number in range(self._plan.rounds):
-            for contestant in self._plan.contestants:
-                yield from self._one(number, contestant)
+        for number in range(first, self._plan.rounds):
+            for part in self._plan.parts:
+                for turn in self._turns(number, part):
+                    yield from self._one(turn)
 
-    def _one(self, number: int, contestant: Contestant) -> Iterator[Record | Start | Tail]:
-        with Running(contestant, self._served, self._cores.server, self._logs / f"{contestant.name}.log") as running:
-            for cell in self._plan.cells:
-                if cell.protocol in contestant.protocols:
-                    yield self._measured(number, running, cell)
-            if self._plan.tail_s and "v1" in contestant.protocols:
-                yield tail(number, running, self._table, self._plan.tail_s)
-            yield Start(number, contestant.name, running.start_s, machine.memory_mb(running.pid))
+    def _turns(self, number: int, part: Part) -> Iterator[Turn]:
+        served = self._served[part.model]
+        table = payloads.table_of(served.bundle, part.model)
+        tail_s = self._plan.tail_s if part.has_tails else 0.0
+        for contestant in part.contestants:
+            spoken = contestant.protocols(numeric=table.is_numeric)
+            cells = tuple(cell for cell in part.cells if cell.protocol in spoken)
+            yield Turn(number, contestant, served, table, cells, 0.0 if "echo" in spoken else tail_s)
 
-    def _measured(self, number: int, running: Running, cell: Cell) -> Record:
-        connect_one = connector(running, cell.protocol, payloads.requests(cell.protocol, self._table, cell.rows))
+    def _one(self, turn: Turn) -> Iterator[Measured]:
+        folder = self._folder / f"{turn.served.model} {turn.contestant.name}"
+        folder.mkdir(exist_ok=True)
+        with Running(turn.contestant, turn.served, self._cores.server, folder) as running:
+            difference = _checked(turn, running)
+            for cell in turn.cells:
+                yield self._measured(turn, running, cell)
+            if turn.tail_s:
+                yield tail(turn.round, running, turn.table, turn.tail_s)
+            memory_mb = round(machine.memory_mb(running.pid), 1)
+        names = turn.served.model, turn.contestant.name
+        yield Start(turn.round, *names, round(running.start_s, 3), memory_mb, difference)
+
+    def _measured(self, turn: Turn, running: Running, cell: Cell) -> Record:
+        connect_one = connector(running, cell.protocol, payloads.requests(cell.protocol, turn.table, cell.rows))
         speed_ms = machine.speed_ms()
         load = drive(
             connect_one,
@@ -144,8 +105,9 @@ class Bench:
         )
         answered = max(1, len(load.latencies_s))
         return Record(
-            number,
-            running.contestant.name,
+            turn.round,
+            turn.served.model,
+            turn.contestant.name,
             cell,
             round(load.per_second, 1),
             round(load.quantile_ms(0.5), 3),
@@ -156,14 +118,21 @@ class Bench:
         )
 
 
+def _checked(turn: Turn, running: Running) -> float:
+    """Compare answers to each kind of request that will be measured; give the largest difference."""
+    asked = dict.fromkeys((cell.protocol, cell.rows) for cell in turn.cells)
+    if turn.tail_s:
+        asked[(turn.contestant.protocols(numeric=turn.table.is_numeric)[0], LARGE_ROWS)] = None
+    try:
+        return answers.check(running.ports, turn.table, asked)
+    except answers.Differs as error:
+        text = f"bench: {turn.contestant.name}: {error}; servers that answer differently are not compared"
+        raise SystemExit(text) from error
+
+
 def connector(running: Running, protocol: str, requests: Sequence[bytes]) -> Callable[[], Connection]:
     """Give a function that opens a connection of a protocol; all of them take their requests from one source."""
     source = cycle(requests)
     if protocol.startswith("grpc"):
         return lambda: RpcConnection(running.ports.grpc, payloads.GRPC_METHOD, source)
     return lambda: HttpConnection(running.ports.http, source)
-
-
-def document(record: Record | Start | Tail) -> dict[str, object]:
-    """Lay a measurement out as JSON."""
-    return {"kind": type(record).__name__.lower(), **asdict(record)}

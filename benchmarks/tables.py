@@ -1,4 +1,4 @@
-"""Measurements -> tables and verdicts on the targets; knows numbers, not how they came about.
+"""Measurements -> rows of tables, and tables -> text; knows numbers, not how they came about nor what was promised.
 
 A ratio is taken within a round, between two contestants; its median over the rounds is what counts, and its smallest
 and largest show how far to trust it.
@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
-from benchmarks.rounds import Cell
+from benchmarks.measurements import Cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from benchmarks.rounds import Record, Start
-    from benchmarks.tails import Tail
+    from benchmarks.measurements import Record
+
+#: Whom a cell of ours is compared with where they have another protocol for the same rows.
+SAME_AS = {"own": "v1", "echo": "v1", "own objects": "v1 objects"}
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Spread:
     high: float
 
     def __str__(self) -> str:
-        return f"{_short(self.middle)} ({_short(self.low)} to {_short(self.high)})"
+        return f"{short(self.middle)} ({short(self.low)} to {short(self.high)})"
 
 
 def spread(numbers: Iterable[float]) -> Spread | None:
@@ -38,137 +40,93 @@ def spread(numbers: Iterable[float]) -> Spread | None:
     return Spread(median(found), found[0], found[-1]) if found else None
 
 
-def _short(number: float) -> str:
-    return f"{number:.0f}" if number >= 100 else f"{number:.3g}"
+def short(number: float) -> str:
+    """Write a number with three digits that say something."""
+    return f"{number:,.0f}" if abs(number) >= 100 else f"{number:.3g}"
 
 
-@dataclass(frozen=True)
-class Target:
-    """A promise: a ratio of one measurement of ours to one of somebody else.
-
-    Attributes:
-        text: What is promised.
-        measure: Which number: ``per_second`` or ``p50_ms``.
-        ours: Our cell.
-        other: Who is compared with.
-        cell: Its cell.
-        limit: The ratio that is promised.
-        at_most: Whether the ratio may be at most that, as for latencies, instead of at least.
-    """
-
-    text: str
-    measure: str
-    ours: Cell
-    other: str
-    cell: Cell
-    limit: float
-    at_most: bool = False
-
-    def ratio(self, records: Sequence[Record]) -> Spread | None:
-        """Take the ratio within each round; None when nothing was measured."""
-        rounds = sorted({record.round for record in records})
-        ratios = []
-        for number in rounds:
-            mine = _found(records, number, "ours", self.ours)
-            theirs = _found(records, number, self.other, self.cell)
-            if mine is not None and theirs is not None and mine.per_second and theirs.per_second:
-                ratios.append(getattr(mine, self.measure) / getattr(theirs, self.measure))
-        return spread(ratios)
-
-    def is_met(self, ratio: Spread) -> bool:
-        """Say whether the median keeps the promise."""
-        return ratio.middle <= self.limit if self.at_most else ratio.middle >= self.limit
+def compared(ratio: Spread) -> str:
+    """Write a ratio, with a sign for times."""
+    return f"{short(ratio.middle)} \N{MULTIPLICATION SIGN} ({short(ratio.low)} to {short(ratio.high)})"
 
 
-def _found(records: Sequence[Record], number: int, contestant: str, cell: Cell) -> Record | None:
+def found(records: Sequence[Record], number: int, contestant: str, cell: Cell) -> Record | None:
+    """Look a measurement up."""
     return next((r for r in records if (r.round, r.contestant, r.cell) == (number, contestant, cell)), None)
 
 
-_ONE, _MANY = (1, 32), (512, 8)
-TARGETS = (
-    Target("one row, 32 at once: KServe v1", "per_second", Cell("v1", *_ONE), "kserve", Cell("v1", *_ONE), 14),
-    Target("one row, 32 at once: KServe v2", "per_second", Cell("v2", *_ONE), "kserve", Cell("v2", *_ONE), 20),
-    Target("one row, 32 at once: echo", "per_second", Cell("v1", *_ONE), "echo", Cell("echo", *_ONE), 0.65),
-    Target("one row alone, p50: KServe v1", "p50_ms", Cell("v1", 1, 1), "kserve", Cell("v1", 1, 1), 0.25, at_most=True),
-    Target("one row alone, p50: echo", "p50_ms", Cell("v1", 1, 1), "echo", Cell("echo", 1, 1), 2.5, at_most=True),
-    Target("512 rows: KServe v1", "per_second", Cell("v1", *_MANY), "kserve", Cell("v1", *_MANY), 1.7),
-    Target("512 rows: KServe v2", "per_second", Cell("v2", *_MANY), "kserve", Cell("v2", *_MANY), 3.2),
-    Target("512 rows: echo", "per_second", Cell("v1", *_MANY), "echo", Cell("echo", *_MANY), 0.5),
-    Target("512 rows, v2 binary: our v2 JSON", "per_second", Cell("v2 binary", *_MANY), "ours", Cell("v2", *_MANY), 1),
-    Target("one row, 32 at once, gRPC: KServe", "per_second", Cell("grpc", *_ONE), "kserve", Cell("grpc", *_ONE), 4),
-)
+def ours_as(cell: Cell) -> Cell:
+    """Give the cell of ours that another's is compared with."""
+    return Cell(SAME_AS.get(cell.protocol, cell.protocol), cell.rows, cell.connections)
 
 
-def verdicts(records: Sequence[Record], targets: Sequence[Target] = TARGETS) -> list[list[str]]:
-    """Compare ratios with what is promised; cells that were not measured are left out."""
-    rows = [["ours against", "ratio, median (lowest to highest)", "promised", "kept"]]
-    for target in targets:
-        ratio = target.ratio(records)
-        if ratio is not None:
-            promised = f"{'≤' if target.at_most else '≥'} {target.limit:g}"
-            rows.append([target.text, str(ratio), promised, "yes" if target.is_met(ratio) else "no"])
-    return rows
+def times(records: Sequence[Record], contestant: str, cell: Cell) -> Spread | None:
+    """Say how many times as many requests a second ours answers, round by round.
+
+    Args:
+        records: Of one model.
+        contestant: Who is compared with.
+        cell: Its cell.
+
+    Returns:
+        None when there is nothing to compare.
+    """
+    ratios = []
+    for record in records:
+        if (record.contestant, record.cell) == (contestant, cell) and record.per_second:
+            mine = found(records, record.round, "ours", ours_as(cell))
+            ratios += [mine.per_second / record.per_second] if mine is not None else []
+    return spread(ratios)
 
 
-#: Ratios of tails and starts: ours to KServe's, and what is promised.
-_BESIDE = (("one row beside 10,000, p99", "one_p99_ms"), ("probe beside 10,000 rows, p99", "live_p99_ms"))
-_TAIL_LIMIT, _START_EXTRA_S, _MEMORY_EXTRA_MB = 0.25, 0.3, 40.0
+HEAD = ["server", "protocol", "requests/s", "ours is", "p50 ms", "p99 ms", "CPU µs a request", "errors"]
 
 
-def tail_verdicts(tails: Sequence[Tail]) -> list[list[str]]:
-    """Compare the tails with KServe's of the same round."""
-    rows = []
-    for text, key in _BESIDE:
-        theirs = {tail.round: getattr(tail, key) for tail in tails if tail.contestant == "kserve"}
-        ratio = spread(
-            getattr(tail, key) / theirs[tail.round]
-            for tail in tails
-            if tail.contestant == "ours" and tail.round in theirs
-        )
-        if ratio is not None:
-            kept = "yes" if ratio.middle <= _TAIL_LIMIT else "no"
-            rows.append([f"{text}: KServe v1", str(ratio), f"\u2264 {_TAIL_LIMIT:g}", kept])
-    return rows
+def figures(records: Sequence[Record], rows: int, connections: int) -> list[list[str]]:
+    """Lay out what was measured with requests of one size, by server and protocol, the most requests a second first.
+
+    Args:
+        records: Of one model.
+        rows: Rows a request.
+        connections: Requests at once.
+
+    Returns:
+        A table with its head; the head alone when there is nothing.
+    """
+    fitting = [record for record in records if (record.cell.rows, record.cell.connections) == (rows, connections)]
+    pairs = dict.fromkeys((record.contestant, record.cell) for record in fitting)
+    lines = [(_line(records, *pair), speed(fitting, *pair)) for pair in pairs]
+    return [HEAD, *(line for line, _ in sorted(lines, key=lambda pair: -pair[1]))]
 
 
-def start_verdicts(starts: Sequence[Start]) -> list[list[str]]:
-    """Compare start and memory with KServe's, as differences of medians."""
-    rows = []
-    for text, key, limit in (
-        ("start to ready, s more than KServe", "start_s", _START_EXTRA_S),
-        ("memory, MB more than KServe", "memory_mb", _MEMORY_EXTRA_MB),
-    ):
-        ours, theirs = (
-            spread(getattr(start, key) for start in starts if start.contestant == name) for name in ("ours", "kserve")
-        )
-        if ours is not None and theirs is not None:
-            more = ours.middle - theirs.middle
-            measured = f"{more:+.2f} ({ours} against {theirs})"
-            rows.append([text, measured, f"\u2264 {limit:g}", "yes" if more <= limit else "no"])
-    return rows
+def speed(records: Sequence[Record], contestant: str, cell: Cell) -> float:
+    """Give the median of the requests a second; 0 when nothing was measured."""
+    of = spread(record.per_second for record in records if (record.contestant, record.cell) == (contestant, cell))
+    return of.middle if of is not None else 0.0
 
 
-def figures(records: Sequence[Record]) -> list[list[str]]:
-    """Lay out every measurement, by cell and contestant."""
-    rows = [["protocol", "rows", "at once", "server", "requests/s", "p50 ms", "p99 ms", "CPU µs a request", "errors"]]
-    for cell in dict.fromkeys(record.cell for record in records):
-        for name in dict.fromkeys(record.contestant for record in records):
-            found = [record for record in records if (record.cell, record.contestant) == (cell, name)]
-            if found:
-                numbers = [
-                    str(spread(getattr(record, key) for record in found) or "none")
-                    for key in ("per_second", "p50_ms", "p99_ms", "cpu_us")
-                ]
-                errors = str(sum(record.errors for record in found))
-                rows.append([cell.protocol, str(cell.rows), str(cell.connections), name, *numbers, errors])
-    return rows
+def _line(records: Sequence[Record], contestant: str, cell: Cell) -> list[str]:
+    mine = [record for record in records if (record.contestant, record.cell) == (contestant, cell)]
+    per_second, p50, p99, cpu = (
+        str(spread(getattr(record, key) for record in mine) or "none")
+        for key in ("per_second", "p50_ms", "p99_ms", "cpu_us")
+    )
+    ratio = times(records, contestant, cell)
+    ratio_text = compared(ratio) if ratio is not None and contestant != "ours" else ""
+    errors = str(sum(record.errors for record in mine))
+    return [contestant, cell.protocol, per_second, ratio_text, p50, p99, cpu, errors]
+
+
+def sizes(records: Sequence[Record]) -> list[tuple[int, int]]:
+    """List the rows and connections that were measured, the smallest first."""
+    return sorted({(record.cell.rows, record.cell.connections) for record in records})
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:
     """Write a table."""
     head, *body = rows
     lines = [head, ["---"] * len(head), *body]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def plain(rows: Sequence[Sequence[str]]) -> str:

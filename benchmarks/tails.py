@@ -8,46 +8,28 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchmarks import payloads
 from benchmarks.load import HttpConnection, Load, http_request
+from benchmarks.measurements import Tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from benchmarks.contestants import Running
     from benchmarks.payloads import Table
+    from benchmarks.running import Running
 
 LARGE_ROWS = 10_000
 _EVERY_S = 0.02
 
 
-@dataclass(frozen=True)
-class Tail:
-    """Latencies beside large requests.
-
-    Attributes:
-        round: Number of the round.
-        contestant: Whose.
-        one_p99_ms: Of one row, the 99th percentile.
-        live_p99_ms: Of ``/v2/health/live``.
-        large_per_second: Large requests answered meanwhile.
-    """
-
-    round: int
-    contestant: str
-    one_p99_ms: float
-    live_p99_ms: float
-    large_per_second: float
-
-
 def tail(number: int, running: Running, table: Table, seconds: float) -> Tail:
-    """Measure the tails of a running server that speaks v1."""
-    small = payloads.requests("v1", table, 1)[0]
-    large = payloads.requests("v1", table, LARGE_ROWS)[0]
-    live = http_request("/v2/health/live", b"")
+    """Measure the tails of a running server, by the plainest protocol that it speaks."""
+    contestant = running.contestant
+    protocol = contestant.protocols(numeric=table.is_numeric)[0]
+    small, large = (payloads.write(protocol, table, table.draw(n_rows, 0)) for n_rows in (1, LARGE_ROWS))
+    live = http_request(contestant.probe, b"")
     stop = threading.Event()
     loads = [Load(), Load(), Load()]
 
@@ -64,7 +46,8 @@ def tail(number: int, running: Running, table: Table, seconds: float) -> Tail:
         thread.join()
     one_ms, live_ms = loads[0].quantile_ms(0.99), loads[1].quantile_ms(0.99)
     rate = len(loads[2].latencies_s) / seconds
-    return Tail(number, running.contestant.name, round(one_ms, 2), round(live_ms, 2), round(rate, 2))
+    errors = sum(load.errors for load in loads)
+    return Tail(number, table.model, contestant.name, round(one_ms, 2), round(live_ms, 2), round(rate, 2), errors)
 
 
 def _keep(connection: HttpConnection, load: Load, every_s: float, stop: threading.Event) -> None:
@@ -73,10 +56,19 @@ def _keep(connection: HttpConnection, load: Load, every_s: float, stop: threadin
         while not stop.is_set():
             due_s = due_s + every_s if every_s else time.perf_counter()
             time.sleep(max(0.0, due_s - time.perf_counter()))
-            connection.send()
-            while (answered := connection.receive()) is None:
-                pass
-            if answered:
+            try:
+                is_answered = _answered(connection)
+            except OSError:  # no further one would be answered on this connection
+                load.errors += 1
+                return
+            if is_answered:
                 load.latencies_s.append(time.perf_counter() - due_s)
             else:
                 load.errors += 1
+
+
+def _answered(connection: HttpConnection) -> bool:
+    connection.send()
+    while (answered := connection.receive()) is None:
+        pass
+    return answered

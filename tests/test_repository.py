@@ -103,6 +103,16 @@ def test_what_is_tested_is_what_is_shipped() -> None:
     assert serve.items() < train.items() < dev.items()
 
 
+def test_peers_compute_the_model_with_the_same_libraries() -> None:
+    """A benchmark of servers must not become one of numpy's versions."""
+    dev = pins("dev")
+
+    for lock in sorted(locks.BENCHED):
+        shared = {name: version for name, version in pins(lock).items() if name in locks.MODEL_LIBRARIES}
+        assert {"scikit-learn", "numpy", "scipy", "joblib"} <= shared.keys()
+        assert shared == {name: dev[name] for name in shared}
+
+
 def test_every_direct_dependency_has_its_reason() -> None:
     """docs/dependencies.md lists exactly what pyproject.toml declares."""
     project = PYPROJECT["project"]

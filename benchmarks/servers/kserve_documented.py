@@ -1,6 +1,7 @@
 """A pipeline under KServe, as its documentation writes a custom model: v1 and v2, REST and gRPC, defaults throughout.
 
-Probabilities are answered, as ours are. Source: "Custom predictor" in KServe's documentation.
+Probabilities are answered, as ours are. KServe's own decoding makes no table of objects whose values are plain, so they
+become one DataFrame here, as a user would write it. Source: "Custom predictor" in KServe's documentation.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import Any
 
 import joblib
 import numpy as np
+import pandas as pd
 from kserve import Model, ModelServer
 from kserve.utils.utils import get_predict_input, get_predict_response
 
@@ -32,9 +34,13 @@ class Documented(Model):  # type: ignore[misc] # KServe ships no types
     def predict(self, payload: Any, headers: dict[str, str] | None = None, response_headers: Any = None) -> Any:
         """Answer probabilities."""
         del headers, response_headers
-        rows = get_predict_input(payload)
+        rows = pd.DataFrame(payload["instances"]) if _is_objects(payload) else get_predict_input(payload)
         answer = self._pipeline.predict_proba(rows)
         return get_predict_response(payload, np.asarray(answer), self.name)
+
+
+def _is_objects(payload: Any) -> bool:
+    return isinstance(payload, dict) and isinstance(payload["instances"][0], dict)
 
 
 if __name__ == "__main__":

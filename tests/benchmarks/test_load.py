@@ -72,17 +72,21 @@ def test_good_answers_and_others_are_told_apart() -> None:
 
 
 def test_a_connection_that_breaks_is_an_error() -> None:
-    """The next one is opened in its place, until there is nobody left to connect to."""
+    """The next one is opened in its place."""
+    is_over = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+        listener.settimeout(0.05)
 
         def hang_up() -> None:
-            for _ in range(3):
-                listener.accept()[0].close()
+            while not is_over.is_set():
+                with contextlib.suppress(TimeoutError):
+                    listener.accept()[0].close()
 
         thread = threading.Thread(target=hang_up, daemon=True)
         thread.start()
+        port = listener.getsockname()[1]
         load = drive(lambda: HttpConnection(port, cycle([http_request("/", b"")])), 1, 0.2)
+        is_over.set()
         thread.join(5)
 
     assert load.errors >= 2
@@ -190,7 +194,17 @@ def test_a_table_is_read_from_a_bundle(written: Path) -> None:
 
     assert (table.names, table.datatypes) == (MIXED.names, MIXED.datatypes)
     assert table.rows == PEOPLE
+    assert len(table.answers) == len(PEOPLE)
     assert table.draw(3, seed=1) == table.draw(3, seed=1)
+
+
+def test_drawn_rows_have_their_own_answers() -> None:
+    """Row by row, in the same order."""
+    table = Table("x", ("a",), ("FP64",), [[1.0], [2.0], [3.0]], [[0.1], [0.2], [0.3]])
+
+    assert [[row[0] / 10] for row in table.draw(50, seed=3)] == [
+        [pytest.approx(answer[0])] for answer in table.expected(50, seed=3)
+    ]
 
 
 def test_tails_are_measured_beside_large_requests(linear: Service) -> None:
@@ -199,7 +213,7 @@ def test_tails_are_measured_beside_large_requests(linear: Service) -> None:
 
     found = tail(2, running, LINEAR, 1.0)
 
-    assert (found.round, found.contestant) == (2, "ours")
+    assert (found.round, found.model, found.contestant, found.errors) == (2, "linear", "ours", 0)
     assert found.one_p99_ms > 0
     assert found.live_p99_ms > 0
     assert found.large_per_second > 0
@@ -215,6 +229,14 @@ def test_a_process_is_measured_with_its_children() -> None:
         finally:
             process.communicate(b"\n")
     assert machine.cpu_s(process.pid) == machine.memory_mb(process.pid) == 0
+
+
+def test_what_does_not_end_is_named() -> None:
+    """To be killed then."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        assert machine.alive([process.pid], 0.05) == [process.pid]
+        process.communicate(b"\n")
+    assert machine.alive([process.pid], 5) == []
 
 
 def _until(condition: Callable[[], bool]) -> None:
