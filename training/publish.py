@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from threadpoolctl import threadpool_limits
 
-from model_server import bundle, compiled
+from model_server import bundle, compiled, onnx
 from model_server.checks import Status, worst
 from model_server.drift import Reference
 from model_server.errors import GoldenMismatch
 from model_server.manifest import Dataset, Lineage, Manifest, canonical_json
 from model_server.predictor import Predictor
-from training import fit
+from training import conversion, fit
 from training.card import card
 from training.evaluate import plain_params
 from training.evidence import evidence
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from training.evaluate import Trained
     from training.provenance import Provenance
     from training.report import Figures
+    from training.sections import Onnx
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +73,12 @@ def draft(trained: Trained, figures: Figures, provenance: Provenance) -> Draft:
     files = {
         bundle.PIPELINE: pipeline,
         bundle.GOLDEN: canonical_json(chosen.model_dump(mode="json")),
-        compiled.PARITY: parity(manifest, pipeline, chosen, trained.table.frame),
         "metrics.json": canonical_json(figures.model_dump(mode="json")),
         "reference.json": canonical_json(reference.model_dump(mode="json")),
         "card.md": words.encode(),
     }
-    return Draft(manifest, files | evidence(trained, test) | drawn)
+    predictors = parity(manifest, pipeline, chosen, trained.table.frame, config.onnx)
+    return Draft(manifest, files | predictors | evidence(trained, test) | drawn)
 
 
 def dump(pipeline: Any) -> bytes:
@@ -89,28 +90,38 @@ def dump(pipeline: Any) -> bytes:
     return content.getvalue()
 
 
-def parity(manifest: Manifest, pipeline: bytes, golden: bundle.Golden, sample: Frame) -> bytes:
-    """Compare compiled kernels with a pipeline, as it will be read back.
+def parity(
+    manifest: Manifest, pipeline: bytes, golden: bundle.Golden, sample: Frame, converted: Onnx | None
+) -> dict[str, bytes]:
+    """Compare what may answer in a pipeline's place with it, as it will be read back.
 
     Args:
         manifest: Of the bundle, without file records.
         pipeline: The pickled pipeline.
         golden: Its golden rows.
         sample: Real rows.
+        converted: Whether the estimator is also converted for ONNX Runtime.
 
     Returns:
-        The record, for the bundle.
+        The files for the bundle, content by name: the record, and a converted estimator that may be used.
 
     Raises:
         BundleIncompatible: The pipeline does not fit the contract.
+        ExtraMissing: It is to be converted, and a package is not installed.
     """
     import joblib
 
     opened = bundle.Bundle(bundle.Verified(Path(), manifest, digest=""), joblib.load(io.BytesIO(pipeline)), golden)
     # One BLAS thread: with more, a sum's order, and so the largest difference, would depend on the machine.
     with threadpool_limits(1, user_api="blas"):
-        record = compiled.measure(Predictor(opened), sample)
-    return canonical_json(record.model_dump(mode="json"))
+        predictor = Predictor(opened)
+        record = compiled.measure(predictor, sample)
+        content = None
+        if converted is not None:
+            ours, content = conversion.convert(predictor, sample, converted.tolerance)
+            record = record.model_copy(update={"onnx": ours})
+    files = {compiled.PARITY: canonical_json(record.model_dump(mode="json"))}
+    return files if content is None else files | {onnx.MODEL: content}
 
 
 def write(directory: Path, made: Draft, run: Mapping[str, Any]) -> Verified:
