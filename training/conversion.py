@@ -7,6 +7,7 @@ computes in double precision is converted to that, where ONNX Runtime has it.
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from model_server import onnx
@@ -82,14 +83,11 @@ def _converted(predictor: Predictor, *, double: bool) -> bytes:
     estimator = parts(predictor.pipeline)[1]
     kind = DoubleTensorType if double else FloatTensorType
     options = {id(estimator): {"zipmap": False}} if hasattr(estimator, "classes_") else None
+    asked = {"initial_types": [(COLUMNS, kind([None, given.width]))], "options": options, "target_opset": OPSETS}
     try:
-        made: Any = skl2onnx.to_onnx(
-            estimator,
-            initial_types=[(COLUMNS, kind([None, given.width]))],
-            options=options,
-            target_opset=OPSETS,
-            name="estimator",
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of numbers that are rounded: the comparison tells whether it matters
+            made: Any = skl2onnx.to_onnx(estimator, name="estimator", **asked)
     except Exception as error:
         raise Unforeseen(f"{type(estimator).__name__} cannot be converted ({type(error).__name__})") from error
     content: bytes = made.SerializeToString(deterministic=True)

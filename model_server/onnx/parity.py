@@ -114,12 +114,12 @@ def _verdict(
 
 
 def _require_known(left: tuple[str, ...], output: Output) -> None:
+    if output.decision == "predict":
+        raise Unforeseen("labels are the estimator's own, and a tolerance holds for numbers only")
     if left:
         raise Unforeseen(
             f"where the answers of {left[0]} jump is not known here, so rows beside that cannot be compared"
         )
-    if output.decision == "predict":
-        raise Unforeseen("labels are the estimator's own, and a tolerance holds for numbers only")
 
 
 def _reason(beyond: dict[Kind, int], apart: dict[Kind, Array], tolerance: float) -> str:
