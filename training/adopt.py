@@ -22,7 +22,8 @@ from training.errors import BadArtifact
 from training.evaluate import plain_params
 from training.gates import verdict
 from training.golden import golden
-from training.publish import Draft, dump, parity, write
+from training.predictors import compared
+from training.publish import Draft, dump, write
 from training.report import Figures, GateCheck, GateRecord
 from training.scores import Answers, rounded, score
 
@@ -117,11 +118,10 @@ def draft(adopted: Adopted, sample: str, identity: Identity, origin: Provenance)
     )
     chosen, pipeline = golden(adopted.frame, adopted.prediction, N_GOLDEN), dump(adopted.pipeline)
     try:
-        predictors = parity(manifest, pipeline, chosen, adopted.frame, identity.onnx)
+        predictors = compared(manifest, pipeline, chosen, adopted.frame, identity.onnx)
     except BundleIncompatible as error:
         raise BadArtifact(str(error)) from error
     documents = {
-        bundle.GOLDEN: chosen,
         "metrics.json": figures,
         "reference.json": Reference.build(adopted.contract, adopted.frame, adopted.prediction),
     }

@@ -4,34 +4,31 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from threadpoolctl import threadpool_limits
-
-from model_server import bundle, compiled, onnx
+from model_server import bundle
 from model_server.checks import Status, worst
 from model_server.drift import Reference
 from model_server.errors import GoldenMismatch
 from model_server.manifest import Dataset, Lineage, Manifest, canonical_json
 from model_server.predictor import Predictor
-from training import conversion, fit
+from training import fit
 from training.card import card
 from training.evaluate import plain_params
 from training.evidence import evidence
 from training.golden import golden
 from training.pictures import pictures
+from training.predictors import compared
 from training.provenance import run_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from model_server.bundle import Bundle, Verified
-    from model_server.frame import Frame
     from training.evaluate import Trained
     from training.provenance import Provenance
     from training.report import Figures
-    from training.sections import Onnx
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +69,12 @@ def draft(trained: Trained, figures: Figures, provenance: Provenance) -> Draft:
     pipeline = dump(trained.pipeline)
     files = {
         bundle.PIPELINE: pipeline,
-        bundle.GOLDEN: canonical_json(chosen.model_dump(mode="json")),
         "metrics.json": canonical_json(figures.model_dump(mode="json")),
         "reference.json": canonical_json(reference.model_dump(mode="json")),
         "card.md": words.encode(),
     }
-    predictors = parity(manifest, pipeline, chosen, trained.table.frame, config.onnx)
-    return Draft(manifest, files | predictors | evidence(trained, test) | drawn)
+    files |= compared(manifest, pipeline, chosen, trained.table.frame, config.onnx)
+    return Draft(manifest, files | evidence(trained, test) | drawn)
 
 
 def dump(pipeline: Any) -> bytes:
@@ -88,40 +84,6 @@ def dump(pipeline: Any) -> bytes:
     content = io.BytesIO()
     joblib.dump(pipeline, content)
     return content.getvalue()
-
-
-def parity(
-    manifest: Manifest, pipeline: bytes, golden: bundle.Golden, sample: Frame, converted: Onnx | None
-) -> dict[str, bytes]:
-    """Compare what may answer in a pipeline's place with it, as it will be read back.
-
-    Args:
-        manifest: Of the bundle, without file records.
-        pipeline: The pickled pipeline.
-        golden: Its golden rows.
-        sample: Real rows.
-        converted: Whether the estimator is also converted for ONNX Runtime.
-
-    Returns:
-        The files for the bundle, content by name: the record, and a converted estimator that may be used.
-
-    Raises:
-        BundleIncompatible: The pipeline does not fit the contract.
-        ExtraMissing: It is to be converted, and a package is not installed.
-    """
-    import joblib
-
-    opened = bundle.Bundle(bundle.Verified(Path(), manifest, digest=""), joblib.load(io.BytesIO(pipeline)), golden)
-    # One BLAS thread: with more, a sum's order, and so the largest difference, would depend on the machine.
-    with threadpool_limits(1, user_api="blas"):
-        predictor = Predictor(opened)
-        record = compiled.measure(predictor, sample)
-        content = None
-        if converted is not None:
-            ours, content = conversion.convert(predictor, sample, converted.tolerance)
-            record = record.model_copy(update={"onnx": ours})
-    files = {compiled.PARITY: canonical_json(record.model_dump(mode="json"))}
-    return files if content is None else files | {onnx.MODEL: content}
 
 
 def write(directory: Path, made: Draft, run: Mapping[str, Any]) -> Verified:

@@ -92,6 +92,7 @@ def test_a_bundle_made_with_onnx_holds_the_estimator_and_its_record(
     shown = " ".join(capsys.readouterr().out.split())
 
     assert recorded(shop).used
+    assert open_bundle(verify(shop)).golden.tolerance == 1e-6
     assert "served by compiled kernels" in shown
     assert "ONNX Runtime may answer, in double precision, with predictor: onnx" in shown
     assert "because within 1e-06 of scikit-learn on every compared row" in shown
@@ -127,7 +128,10 @@ def test_an_adopted_model_can_be_converted(tmp_path: Path) -> None:
     """With a tolerance of its own, if need be."""
     folder = adopted(tmp_path, RandomForestRegressor(5, random_state=0), "--onnx-tolerance", "1e-5")
 
+    golden = open_bundle(verify(folder)).golden
+
     assert (recorded(folder).used, recorded(folder).tolerance) == (True, 1e-5)
+    assert golden.tolerance == 1e-5 * np.max(np.array(golden.outputs["value"], dtype=np.float64))
     assert onnx.choose(Predictor(open_bundle(verify(folder))))[0] is not None
 
 
@@ -138,6 +142,7 @@ def test_a_model_that_cannot_be_converted_is_made_without(tmp_path: Path, capsys
 
     assert "ONNX Runtime is not used because more than 1e-06 from scikit-learn" in shown
     assert recorded(folder).beyond["splits"] > 0
+    assert open_bundle(verify(folder)).golden.tolerance == 1e-9
     assert not folder.joinpath(onnx.MODEL).exists()
 
 
