@@ -33,7 +33,7 @@ def require() -> None:
     """
     absent = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if absent:
-        raise ExtraMissing(f"onnx needs {', '.join(absent)}: pip install 'model-server[training,onnx-convert]'")
+        raise ExtraMissing(f"onnx needs {', '.join(absent)}: pip install 'model-server[training,onnx,onnx-convert]'")
 
 
 def convert(predictor: Predictor, sample: Frame, tolerance: float) -> tuple[OnnxParity, bytes | None]:

@@ -195,6 +195,6 @@ def test_without_the_extra_nothing_is_trained(
 
     assert main(["run", str(write_config(tmp_path)), "--registry", str(tmp_path / "r"), "--onnx"]) == 2
     assert capsys.readouterr().err == (
-        "extra-missing: onnx needs skl2onnx: pip install 'model-server[training,onnx-convert]'\n"
+        "extra-missing: onnx needs skl2onnx: pip install 'model-server[training,onnx,onnx-convert]'\n"
     )
     assert not (tmp_path / "r").exists()
