@@ -14,11 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingRegressor, RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OrdinalEncoder, StandardScaler
 from sklearn.tree import DecisionTreeRegressor
 
 from model_server import onnx
@@ -29,6 +30,7 @@ from model_server.edge.served import Wanted, build
 from model_server.errors import BundleTampered
 from model_server.manifest import canonical_json
 from model_server.onnx.close import CloseCalls
+from model_server.onnx.program import Converted, steps_before
 from model_server.onnx.session import Session
 from model_server.output import Tier
 from model_server.predictor import Predictor
@@ -217,6 +219,30 @@ def test_missing_values_that_reach_the_estimator_are_scikit_learn_s(served: Serv
     assert np.array_equal(plain.predict(missing).probabilities, chosen.predict(missing).probabilities)  # type: ignore[arg-type]  # None would differ
     with pytest.raises(ValueError, match="NaN"):
         served["linear"][1].predict(missing)
+
+
+def test_a_value_that_a_step_refuses_is_refused(tmp_path: Path) -> None:
+    """The contract admits a category that the encoder has never seen; scikit-learn says what becomes of it."""
+    plan = Feature(name="plan", dtype="string", categories=("basic", "plus", "pro"))
+    contract = Contract(features=(plan, *making.numbers(1)), output=making.VALUE)
+    seen = contract.frame([[("basic", "plus")[at % 2], float(at)] for at in range(40)])
+    columns = ColumnTransformer([("plans", OrdinalEncoder(), ["plan"]), ("rest", "passthrough", ["x0"])])
+    pipeline = make_pipeline(columns, DecisionTreeRegressor(random_state=0))
+    pipeline.fit(seen.as_dataframe(), np.arange(40.0))
+    outputs = making.outputs(pipeline, contract, seen.as_dataframe())
+    golden = Golden(rows=tuple(seen.to_rows()), outputs=outputs)
+    plain = Predictor(Bundle(Verified(tmp_path, making.manifest(contract), digest=""), pipeline, golden))
+    made, content = convert(plain, seen, TOLERANCE)
+    assert content is not None, made.reason
+    model = Converted(
+        plain.fitted, steps_before(plain.fitted, seen), Session(content), CloseCalls(contract.output, TOLERANCE)
+    )
+
+    assert made.rows["categories"] == 3
+    assert model.predict(seen).tolist() == list(range(40))
+    for each in (plain.model, model):
+        with pytest.raises(ValueError, match="unknown categories"):
+            each.predict(contract.frame([["pro", 1.0]]))
 
 
 def test_labels_by_themselves_are_scikit_learn_s(served: Served) -> None:
