@@ -4,13 +4,15 @@
 
 FROM python:3.11-slim-bookworm AS build
 RUN python3 -m venv --without-pip /opt/venv
-COPY locks/serve.txt /tmp/serve.txt
+# With --build-arg LOCK=onnx the image holds ONNX Runtime as well.
+ARG LOCK=serve
+COPY locks/${LOCK}.txt /tmp/lock.txt
 # Bytecode comes below, in a form that no time stamp can make stale: without valid bytecode each start takes seconds more.
 RUN --mount=type=secret,id=ca --mount=type=secret,id=pip \
     if [ -f /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi; \
     if [ -f /run/secrets/pip ]; then export PIP_CONFIG_FILE=/run/secrets/pip; fi; \
     python3 -m pip --python /opt/venv/bin/python install --no-cache-dir --no-compile --no-deps --require-hashes \
-        --only-binary :all: --disable-pip-version-check -r /tmp/serve.txt
+        --only-binary :all: --disable-pip-version-check -r /tmp/lock.txt
 # What no request ever needs: the libraries' own tests (numpy.testing imports one module of them), C sources and headers, an
 # asynchronous Kubernetes client, an image library, build tools. docs/chart.md has the sizes.
 RUN cd /opt/venv/lib/python3.11/site-packages && \

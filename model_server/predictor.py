@@ -45,10 +45,10 @@ class Prediction:
 
 
 class Model(Protocol):
-    """What answers frames: the fitted pipeline itself (``Fitted``), or compiled kernels in its place.
+    """What answers frames: the fitted pipeline itself (``Fitted``), or what was compared with it and takes its place.
 
     Attributes:
-        name: ``scikit-learn`` or ``compiled``, for the log.
+        name: ``scikit-learn``, ``compiled`` or ``onnx``, for the log.
         is_bounded: Whether a call does nothing but kernels, whose time depends on the number of rows alone.
     """
 

@@ -106,8 +106,8 @@ class Settings(BaseSettings):
     """Largest gRPC request, in bytes."""
     predict_threads: int = Field(1, ge=1, le=64)
     """Threads that run the model, apart from the event loop."""
-    compiled_kernels: bool = True
-    """Whether compiled kernels may answer in scikit-learn's place, where the bundle's record says that they agree."""
+    predictor: Literal["compiled", "onnx", "scikit-learn"] = "compiled"
+    """What answers, where the bundle's record allows it; else, onnx gives way to compiled, and that to scikit-learn."""
     batch_rows: int = Field(256, ge=1, le=100_000)
     """Most rows of one model call: requests that arrive together share one, a larger request runs in slices."""
     queue_rows: int = Field(100_000, ge=1)

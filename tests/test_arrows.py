@@ -21,7 +21,7 @@ LAYERS = """
     __main__
     edge workers
     batching telemetry sources
-    explain drift
+    explain drift onnx
     compiled
     predictor
     bundle
@@ -48,7 +48,9 @@ KEEPERS = {
     "kserve": ("model_server.edge",),
     "kubernetes": ("rollout.cluster",),
     "matplotlib": ("training",),
+    "onnxruntime": ("model_server.onnx.session",),
     "pyarrow": ("training",),
+    "skl2onnx": ("training.conversion",),
 }
 
 
@@ -258,7 +260,7 @@ def _normal(requirement: str) -> str:
 
 @pytest.mark.parametrize(
     ("package", "extras"),
-    [("model_server", ()), ("training", ("training",))],
+    [("model_server", ("onnx",)), ("training", ("training", "onnx-convert"))],
     ids=["model_server", "training"],
 )
 def test_every_library_that_is_imported_is_declared(package: str, extras: tuple[str, ...]) -> None:

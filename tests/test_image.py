@@ -47,7 +47,8 @@ def test_the_stages_are_build_server_bundled_and_the_server_again() -> None:
 def test_only_what_was_built_gets_into_the_server() -> None:
     """No compiler, no pip cache, no lock, no training code: the environment and the package."""
     assert of("server", "COPY") == ["--from=build /opt/venv /opt/venv", "--from=build /app /app"]
-    assert of("build", "COPY") == ["locks/serve.txt /tmp/serve.txt", "model_server /app/model_server"]
+    assert of("build", "COPY") == ["locks/${LOCK}.txt /tmp/lock.txt", "model_server /app/model_server"]
+    assert of("build", "ARG") == ["LOCK=serve"]
     assert not any("apt-get" in rest for _, _, rest in instructions())
 
 
@@ -118,6 +119,7 @@ def test_a_bundled_image_demands_the_version_it_holds() -> None:
     [
         ("model_server/__main__.py", True),
         ("locks/serve.txt", True),
+        ("locks/onnx.txt", True),
         ("artifacts/churn/1.0.0/manifest.json", True),
         ("training/__main__.py", False),
         ("tests/conftest.py", False),

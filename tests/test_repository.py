@@ -98,9 +98,10 @@ def test_every_package_of_a_lock_is_pinned_with_hashes(lock: str) -> None:
 
 def test_what_is_tested_is_what_is_shipped() -> None:
     """The smaller locks are parts of the larger ones, version by version."""
-    dev, train, serve = pins("dev"), pins("train"), pins("serve")
+    dev, train, onnx, serve = pins("dev"), pins("train"), pins("onnx"), pins("serve")
 
     assert serve.items() < train.items() < dev.items()
+    assert serve.items() < onnx.items() < dev.items()
 
 
 def test_peers_compute_the_model_with_the_same_libraries() -> None:

@@ -19,13 +19,19 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "locks"
 PYPROJECT = ROOT / "pyproject.toml"
 
+
+def _extras(*names: str) -> tuple[str, ...]:
+    return tuple(word for name in names for word in ("--extra", name))
+
+
 # dev comes first: the others take its versions, so that what is tested is what is shipped.
 LOCKS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "dev": (
         "everything a checkout needs: server, training and tools",
-        ("pyproject.toml", "--extra", "training", "--group", "dev"),
+        ("pyproject.toml", *_extras("training", "onnx", "onnx-convert"), "--group", "dev"),
     ),
-    "train": ("server and training", ("pyproject.toml", "--extra", "training")),
+    "train": ("server and training", ("pyproject.toml", *_extras("training"))),
+    "onnx": ("the server with ONNX Runtime, for an image of that kind", ("pyproject.toml", *_extras("onnx"))),
     "serve": ("the server only: what the image holds", ("pyproject.toml",)),
     "uv": ("the installer itself, fetched by pip", ("--group", "uv")),
     "go": ("the Go toolchain, for machines that have none", ("--group", "go")),
@@ -87,7 +93,7 @@ def constraints(name: str, scratch: Path) -> list[str]:
     Returns:
         Options of `uv pip compile`.
     """
-    if name in {"train", "serve"}:
+    if name in {"train", "onnx", "serve"}:
         return ["--constraints", "locks/dev.txt"]
     if name not in BENCHED:
         return []

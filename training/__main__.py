@@ -18,6 +18,7 @@ from training import adopt, artifacts, commands, inference, page, provenance, tw
 from training.artifacts import Artifacts
 from training.errors import BadArtifact, TrainingError
 from training.registry import Approval, Registry
+from training.sections import Onnx
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -55,7 +56,7 @@ def _refuse(slug: str, text: object, exit_code: int) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     registry = Registry(options.registry)
-    order = commands.Order(options.config, options.version, options.bump, options.keep_rejected)
+    order = commands.Order(options.config, options.version, options.bump, options.keep_rejected, _onnx(options))
     around = commands.Surroundings(
         registry, provenance.here(options.git_commit), lambda: datetime.now(UTC), platform.node(), _progress()
     )
@@ -143,6 +144,7 @@ def _adopt(options: argparse.Namespace) -> int:
         options.label_definition,
         Serving(title=options.title or options.name),
         dict(options.floor),
+        _onnx(options),
     )
     registry = Registry(options.registry)
     verified, was_there = adopt.adopt(files, identity, registry, provenance.here(options.git_commit))
@@ -152,6 +154,19 @@ def _adopt(options: argparse.Namespace) -> int:
     if options.promote:
         _say_promoted(registry, options.name, options.version, options)
     return 0
+
+
+def _onnx(options: argparse.Namespace) -> Onnx | None:
+    if options.onnx_tolerance is not None:
+        return Onnx(tolerance=options.onnx_tolerance)
+    return Onnx() if options.onnx else None
+
+
+def _tolerance(text: str) -> float:
+    try:
+        return Onnx(tolerance=float(text)).tolerance
+    except ValueError:  # pydantic's own errors are such
+        raise argparse.ArgumentTypeError("must be a number above 0 and at most 0.001") from None
 
 
 def _write_contract(files: Artifacts, path: Path) -> int:
@@ -209,6 +224,13 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("folder", type=Path, metavar="OUT", help="where to write")
     for command in (run, adopted):
         command.add_argument("--promote", action="store_true", help="put it into production at once, if its gates pass")
+        command.add_argument("--onnx", action="store_true", help="also convert the estimator for ONNX Runtime")
+        command.add_argument(
+            "--onnx-tolerance",
+            type=_tolerance,
+            metavar="NUMBER",
+            help="the same; how far its answers may be from scikit-learn's, left out: the configuration's, or 1e-6",
+        )
         command.add_argument("--git-commit", metavar="SHA", help="commit to record where .git is absent")
     for command in (run, adopted, promote, rollback, listing):
         command.add_argument(

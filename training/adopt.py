@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from model_server import bundle, compiled
+from model_server import bundle
 from model_server.checks import Check, Status
 from model_server.drift import Reference
 from model_server.errors import BundleExists, BundleIncompatible, describe
 from model_server.manifest import Dataset, Lineage, Manifest, canonical_json, digest_of
-from training import artifacts, data, provenance
+from training import artifacts, conversion, data, provenance
 from training.card import card
 from training.errors import BadArtifact
 from training.evaluate import plain_params
 from training.gates import verdict
 from training.golden import golden
-from training.publish import Draft, dump, parity, write
+from training.predictors import compared
+from training.publish import Draft, dump, write
 from training.report import Figures, GateCheck, GateRecord
 from training.scores import Answers, rounded, score
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from training.artifacts import Adopted, Artifacts
     from training.provenance import Provenance
     from training.registry import Registry
+    from training.sections import Onnx
 
 N_GOLDEN = 16
 
@@ -49,6 +51,7 @@ class Identity:
         label_definition: What the target means.
         serving: How the server presents it.
         floors: Smallest admitted values of metrics measured on the sample, by name.
+        onnx: Whether the estimator is also converted for ONNX Runtime.
     """
 
     name: str
@@ -57,6 +60,7 @@ class Identity:
     label_definition: str
     serving: Serving
     floors: Mapping[str, float]
+    onnx: Onnx | None = None
 
 
 def adopt(files: Artifacts, identity: Identity, registry: Registry, origin: Provenance) -> tuple[Verified, bool]:
@@ -75,7 +79,10 @@ def adopt(files: Artifacts, identity: Identity, registry: Registry, origin: Prov
         BadArtifact: The model cannot be wrapped.
         BadData: The sample breaks the contract.
         BundleExists: The version is taken by another model.
+        ExtraMissing: It is to be converted, and a package is not installed.
     """
+    if identity.onnx is not None:
+        conversion.require()
     made = draft(artifacts.read(files), files.sample.name, identity, origin)
     directory = registry.directory(identity.name, identity.version)
     if directory.exists():
@@ -111,22 +118,22 @@ def draft(adopted: Adopted, sample: str, identity: Identity, origin: Provenance)
     )
     chosen, pipeline = golden(adopted.frame, adopted.prediction, N_GOLDEN), dump(adopted.pipeline)
     try:
-        record = parity(manifest, pipeline, chosen, adopted.frame)
+        predictors = compared(manifest, pipeline, chosen, adopted.frame, identity.onnx)
     except BundleIncompatible as error:
         raise BadArtifact(str(error)) from error
     documents = {
-        bundle.GOLDEN: chosen,
         "metrics.json": figures,
         "reference.json": Reference.build(adopted.contract, adopted.frame, adopted.prediction),
     }
     files = {name: canonical_json(document.model_dump(mode="json")) for name, document in documents.items()}
     files |= {bundle.PIPELINE: pipeline, "card.md": words.encode()}
-    return Draft(manifest, files | {compiled.PARITY: record})
+    return Draft(manifest, files | predictors)
 
 
 def _manifest(adopted: Adopted, sample: str, identity: Identity, origin: Provenance) -> Manifest:
     inputs = [adopted.contract.model_dump(mode="json"), dict(adopted.parents), identity.name, identity.version]
     inputs += [identity.description, identity.label_definition, identity.serving.model_dump(), dict(identity.floors)]
+    inputs += [identity.onnx.model_dump() if identity.onnx else {}]
     config_sha256 = digest_of(canonical_json(inputs))
     sha256 = data.content_sha256(adopted.frame, adopted.truth, {})
     named = adopted.metadata.dataset if adopted.metadata else ""

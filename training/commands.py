@@ -9,7 +9,7 @@ from model_server import bundle
 from model_server.checks import Check, Status, worst
 from model_server.errors import BundleExists
 from training import config as configs
-from training import data, provenance, publish
+from training import conversion, data, provenance, publish
 from training.errors import GatesFailed
 from training.report import Figures
 from training.train import train
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from training.data import Table
     from training.provenance import Provenance
     from training.registry import Registry
+    from training.sections import Onnx
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +36,14 @@ class Order:
         version: A version that replaces the file's, or None.
         bump: Whether a version that is taken by another training gives way to the next free one.
         keep_rejected: Whether a model that fails its gates is written all the same, to be looked at, never promoted.
+        onnx: A section whose keys replace the file's, or None.
     """
 
     path: Path
     version: str | None = None
     bump: bool = False
     keep_rejected: bool = False
+    onnx: Onnx | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,9 @@ def run(order: Order, around: Surroundings) -> Outcome:
         BundleExists: The version is taken by a training with other inputs; the text names the next free one.
     """
     started = around.clock()
-    config = configs.load(order.path, order.version)
+    config = configs.load(order.path, order.version, order.onnx)
+    if config.onnx is not None:
+        conversion.require()
     around.say(f"reading the table of {config.name}")
     table = data.load(config, order.path.parent)
     around.say(f"{table.source}: {table.n_rows} rows, {len(config.features)} features, SHA-256 {table.sha256[:12]}…")

@@ -22,6 +22,7 @@ from training.sections import (
     Generator,
     Group,
     GroupSplit,
+    Onnx,
     RandomSplit,
     Report,
     Step,
@@ -52,6 +53,7 @@ class TrainConfig(BaseModel):
         gates: What must be reached.
         report: What is reported.
         serving: How the server presents the model.
+        onnx: Whether the estimator is also converted for ONNX Runtime; left out: it is not.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -70,6 +72,7 @@ class TrainConfig(BaseModel):
     gates: Gates = Gates()
     report: Report = Report()
     serving: Serving = Serving()
+    onnx: Onnx | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -107,12 +110,13 @@ def _refuse_repeats(place: str, names: list[str]) -> None:
         raise ValueError(f"{place}: names must be unique, repeated: {', '.join(repeated)}")
 
 
-def load(path: Path, version: str | None = None) -> TrainConfig:
+def load(path: Path, version: str | None = None, onnx: Onnx | None = None) -> TrainConfig:
     """Read and validate a configuration.
 
     Args:
         path: The YAML file.
         version: A version that replaces the file's, or None.
+        onnx: A section whose keys replace the file's, or None.
 
     Returns:
         The configuration.
@@ -123,12 +127,19 @@ def load(path: Path, version: str | None = None) -> TrainConfig:
     raw = _read(path)
     if version is not None:
         raw = {**raw, "version": version}
+    if onnx is not None:
+        raw = {**raw, "onnx": _merged(raw.get("onnx"), onnx)}
     try:
         return TrainConfig.model_validate_json(canonical_json(raw))
     except ValidationError as error:
         raise BadConfig(f"{path}: {describe(error)}") from error
     except TypeError as error:  # canonical JSON: a key that is not a text, a value that JSON does not have
         raise BadConfig(f"{path}: {error}") from error
+
+
+def _merged(written: Any, asked: Onnx) -> Any:
+    # What is no mapping stays as it is, to be refused.
+    return {**(written or {}), **asked.model_dump(exclude_unset=True)} if isinstance(written, dict | None) else written
 
 
 def _read(path: Path) -> dict[str, Any]:

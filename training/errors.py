@@ -6,6 +6,7 @@ The tree, all of them ``ModelServerError``::
     |-- BadConfig       the YAML is wrong; the text names file, key path and rule
     |-- BadData         the table is wrong; the text names file, column, row and rule
     |-- GatesFailed     a model is not good enough; the text names metric, value, limit and what to do
+    |-- ExtraMissing    what was asked for needs packages that are not installed
     |-- NotApproved     the registry refuses to change what is in production
     `-- BadArtifact     a file that was to be adopted does not fit
 
@@ -50,6 +51,12 @@ class NotApproved(TrainingError):
 
     slug = "not-approved"
     exit_code = 1
+
+
+class ExtraMissing(TrainingError):
+    """What was asked for needs packages that are not installed; the text says how to install them."""
+
+    slug = "extra-missing"
 
 
 class BadArtifact(TrainingError):

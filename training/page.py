@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from model_server.bundle import Verified
     from model_server.checks import Check
+    from model_server.compiled import OnnxParity, Parity
     from model_server.manifest import Manifest
     from training.registry import Registry
 
@@ -130,17 +131,37 @@ def _predictor(verified: Verified) -> str:
     record = recorded(verified)
     if record is None:
         return columns([["served by", "scikit-learn: the parity record cannot be read"]])
-    difference = "" if record.largest_difference is None else f"{record.largest_difference:g}"
     rows: list[list[object]] = [
         ["served by", "compiled kernels" if record.used else "scikit-learn"],
         ["because", record.reason],
         ["rows compared", ", ".join(f"{count} {kind}" for kind, count in sorted(record.rows.items()))],
         ["splits compared", f"{record.splits_compared} of {record.splits}" if record.splits else ""],
-        ["largest difference", f"{difference}, at most {record.tolerance:g} is admitted" if difference else ""],
+        ["largest difference", _difference(record)],
         ["sums in BLAS", ", ".join(record.blas)],
         ["left to scikit-learn", ", ".join(record.left)],
     ]
-    return columns([row for row in rows if row[1]])
+    return columns([row for row in rows + _onnx(record.onnx) if row[1]])
+
+
+def _onnx(record: OnnxParity | None) -> list[list[object]]:
+    if record is None:
+        return []
+    precision = "double" if record.double else "single"
+    return [
+        [
+            "ONNX Runtime",
+            f"may answer, in {precision} precision, with predictor: onnx" if record.used else "is not used",
+        ],
+        ["because", record.reason],
+        ["rows compared", ", ".join(f"{count} {kind}" for kind, count in sorted(record.rows.items()))],
+        ["largest difference", _difference(record)],
+        ["libraries", ", ".join(f"{name} {version}" for name, version in sorted(record.libraries.items()))],
+    ]
+
+
+def _difference(record: Parity | OnnxParity) -> str:
+    found = record.largest_difference
+    return "" if found is None else f"{found:g}, at most {record.tolerance:g} is admitted"
 
 
 def listing(registry: Registry) -> str:

@@ -23,6 +23,7 @@ CORE = (
     "feature",
     "frame",
     "manifest",
+    "onnx",
     "output",
     "predictor",
 )

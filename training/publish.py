@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from threadpoolctl import threadpool_limits
-
-from model_server import bundle, compiled
+from model_server import bundle
 from model_server.checks import Status, worst
 from model_server.drift import Reference
 from model_server.errors import GoldenMismatch
@@ -21,13 +18,14 @@ from training.evaluate import plain_params
 from training.evidence import evidence
 from training.golden import golden
 from training.pictures import pictures
+from training.predictors import compared
 from training.provenance import run_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from model_server.bundle import Bundle, Verified
-    from model_server.frame import Frame
     from training.evaluate import Trained
     from training.provenance import Provenance
     from training.report import Figures
@@ -71,12 +69,11 @@ def draft(trained: Trained, figures: Figures, provenance: Provenance) -> Draft:
     pipeline = dump(trained.pipeline)
     files = {
         bundle.PIPELINE: pipeline,
-        bundle.GOLDEN: canonical_json(chosen.model_dump(mode="json")),
-        compiled.PARITY: parity(manifest, pipeline, chosen, trained.table.frame),
         "metrics.json": canonical_json(figures.model_dump(mode="json")),
         "reference.json": canonical_json(reference.model_dump(mode="json")),
         "card.md": words.encode(),
     }
+    files |= compared(manifest, pipeline, chosen, trained.table.frame, config.onnx)
     return Draft(manifest, files | evidence(trained, test) | drawn)
 
 
@@ -87,30 +84,6 @@ def dump(pipeline: Any) -> bytes:
     content = io.BytesIO()
     joblib.dump(pipeline, content)
     return content.getvalue()
-
-
-def parity(manifest: Manifest, pipeline: bytes, golden: bundle.Golden, sample: Frame) -> bytes:
-    """Compare compiled kernels with a pipeline, as it will be read back.
-
-    Args:
-        manifest: Of the bundle, without file records.
-        pipeline: The pickled pipeline.
-        golden: Its golden rows.
-        sample: Real rows.
-
-    Returns:
-        The record, for the bundle.
-
-    Raises:
-        BundleIncompatible: The pipeline does not fit the contract.
-    """
-    import joblib
-
-    opened = bundle.Bundle(bundle.Verified(Path(), manifest, digest=""), joblib.load(io.BytesIO(pipeline)), golden)
-    # One BLAS thread: with more, a sum's order, and so the largest difference, would depend on the machine.
-    with threadpool_limits(1, user_api="blas"):
-        record = compiled.measure(Predictor(opened), sample)
-    return canonical_json(record.model_dump(mode="json"))
 
 
 def write(directory: Path, made: Draft, run: Mapping[str, Any]) -> Verified:

@@ -258,3 +258,13 @@ class Report(Section):
     golden_rows: int = Field(default=16, ge=1, le=1000)
     intended_use: str = ""
     limits: str = ""
+
+
+class Onnx(Section):
+    """Whether the estimator is also converted for ONNX Runtime, and how far its answers may then be from the true ones.
+
+    Attributes:
+        tolerance: Largest admitted difference, relative to the answer where that is above 1.
+    """
+
+    tolerance: float = Field(default=1e-6, gt=0.0, le=1e-3)

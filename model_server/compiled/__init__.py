@@ -7,13 +7,14 @@ the bundle was made and again when it is loaded; every value they were not made 
 """
 
 from model_server.compiled.inputs import Unforeseen
-from model_server.compiled.parity import PARITY, Parity, choose, measure, recorded
+from model_server.compiled.parity import PARITY, OnnxParity, Parity, choose, measure, recorded
 from model_server.compiled.preprocessing import Preprocessing, preprocessing
 from model_server.compiled.program import Compiled
 
 __all__ = [
     "PARITY",
     "Compiled",
+    "OnnxParity",
     "Parity",
     "Preprocessing",
     "Unforeseen",

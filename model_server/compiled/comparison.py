@@ -75,13 +75,14 @@ def compare(predictor: Predictor, compiled: Compiled, rows: Probes, singles: int
             for expected, some in _answered(fitted, name, frame):
                 found.note(kind, expected, _answer(compiled, name, some))
                 asks = compiled.kernel.neighbours_matter  # else a row's part of the answer is its answer
-                for row in _singles(some, min(singles, MOST_ASKED_ALONE) if asks else singles):
+                for row in lone_rows(some, min(singles, MOST_ASKED_ALONE) if asks else singles):
                     alone, part = some.take(row), None if expected is None else expected[row]
                     found.note(kind, _answer(fitted, name, alone) if asks else part, _answer(compiled, name, alone))
     return found
 
 
-def _singles(frame: Frame, most: int) -> Iterator[slice]:
+def lone_rows(frame: Frame, most: int) -> Iterator[slice]:
+    """Choose rows to ask one at a time, evenly."""
     for place in np.unique(np.linspace(0, frame.n_rows - 1, min(most, frame.n_rows)).round().astype(int)).tolist():
         yield slice(place, place + 1)
 

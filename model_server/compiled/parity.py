@@ -31,6 +31,36 @@ BLAS_TOLERANCE = 1e-12
 Count = Annotated[int, Field(ge=0)]
 
 
+class OnnxParity(BaseModel):
+    """The record of an estimator that was converted for ONNX Runtime.
+
+    Attributes:
+        used: Whether it may answer in scikit-learn's place, where a server is asked to use it.
+        reason: Why, or why not.
+        tolerance: Largest admitted difference, relative to the answer where that is above 1.
+        largest_difference: The largest that was seen, rounded up to a power of ten.
+        rows: How many rows were compared, by kind.
+        beyond: How many of them were further apart than the tolerance, had another label, or were refused by one.
+        splits: How many splits the model has.
+        splits_compared: How many of them were compared one step of the number line to either side.
+        double: Whether it computes in double precision.
+        libraries: Versions of what converted it and compared it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    used: bool
+    reason: str
+    tolerance: FiniteFloat = Field(ge=0.0)
+    largest_difference: FiniteFloat | None = None
+    rows: dict[Kind, Count] = Field(default_factory=dict)
+    beyond: dict[Kind, Count] = Field(default_factory=dict)
+    splits: Count = 0
+    splits_compared: Count = 0
+    double: bool = False
+    libraries: dict[str, str] = Field(default_factory=dict)
+
+
 class Parity(BaseModel):
     """The record.
 
@@ -46,6 +76,7 @@ class Parity(BaseModel):
         splits_compared: How many of them were compared one step of the number line to either side.
         blas: Estimators whose sums go through BLAS.
         left: Steps and estimators that are left to scikit-learn inside the compiled pipeline.
+        onnx: Of the converted estimator; None where none was asked for.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,6 +91,7 @@ class Parity(BaseModel):
     splits_compared: Count = 0
     blas: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
+    onnx: OnnxParity | None = None
 
 
 def measure(predictor: Predictor, sample: Frame) -> Parity:
@@ -126,7 +158,7 @@ def _verdict(predictor: Predictor, sample: Frame | None, effort: Effort) -> tupl
         used=agrees,
         reason=_reason(found, kernel.blas, agrees=agrees),
         tolerance=tolerance,
-        largest_difference=_rounded_up(found.difference),
+        largest_difference=rounded_up(found.difference),
         rows={kind: frame.n_rows for kind, frame in rows.frames.items()},
         splits=rows.splits,
         splits_compared=rows.beside,
@@ -145,7 +177,8 @@ def _reason(found: Comparison, blas: tuple[str, ...], *, agrees: bool) -> str:
     return "the same bits as scikit-learn on every compared row"
 
 
-def _rounded_up(difference: float) -> float | None:
+def rounded_up(difference: float) -> float | None:
+    """Round up to a power of ten; None for what JSON cannot hold."""
     if not math.isfinite(difference):
         return None
     return float(f"1e{math.ceil(math.log10(difference))}") if difference else 0.0

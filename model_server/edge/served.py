@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from model_server import bundle, compiled, sources
+from model_server import bundle, compiled, onnx, sources
 from model_server.checks import Status, worst
 from model_server.errors import BundleError, BundleIncompatible, GoldenMismatch, ModelServerError, NotSupported
 from model_server.predictor import Predictor
@@ -27,7 +27,8 @@ class Wanted:
         version: Version it must have, or None.
         digest: Digest it must have, or None.
         libraries: What to do when scikit-learn differs.
-        compiled: Whether compiled kernels may answer in the pipeline's place, where the bundle's record allows it.
+        predictor: What is to answer, where the bundle's record allows it.
+        threads: How many threads of ONNX Runtime share one call.
     """
 
     uri: str
@@ -35,7 +36,8 @@ class Wanted:
     version: str | None = None
     digest: str | None = None
     libraries: bundle.LibraryPolicy = "refuse"
-    compiled: bool = True
+    predictor: Literal["compiled", "onnx", "scikit-learn"] = "compiled"
+    threads: int = 1
 
 
 @dataclass(slots=True, eq=False)
@@ -47,7 +49,7 @@ class Served:
         predictor: Answers frames.
         digest: Digest of the bundle.
         load_s: Seconds from fetching to warm.
-        why: Why compiled kernels answer, or scikit-learn itself.
+        why: Why it is that predictor which answers.
         version: Version of the bundle.
         contract: Contract of the bundle.
     """
@@ -130,10 +132,22 @@ def _built(wanted: Wanted) -> Served:
             f"{directory} does not answer its golden rows as training recorded them ({failed}): "
             "serve it with the library versions of its manifest, or train it again"
         )
-    predictor, why = compiled.choose(predictor) if wanted.compiled else (predictor, "compiled kernels are switched off")
+    predictor, why = _chosen(predictor, wanted)
     # A model with tiers tells its reasons unasked, so its first request must not wait for the explainer.
     explainer = _explainer_of(predictor) if predictor.contract.output.tiers else None
     return Served(wanted.name or verified.manifest.name, predictor, verified.digest, watch.elapsed_s, why, explainer)
+
+
+def _chosen(predictor: Predictor, wanted: Wanted) -> tuple[Predictor, str]:
+    if wanted.predictor == "scikit-learn":
+        return predictor, "the setting predictor says so"
+    if wanted.predictor == "compiled":
+        return compiled.choose(predictor)
+    converted, why = onnx.choose(predictor, wanted.threads)
+    if converted is not None:
+        return converted, why
+    chosen, reason = compiled.choose(predictor)
+    return chosen, f"not onnx: {why}; {chosen.model.name}: {reason}"
 
 
 def _check_version(verified: bundle.Verified, version: str | None) -> None:

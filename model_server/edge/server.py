@@ -71,7 +71,7 @@ class BundleServer(ModelServer):
         # OpenMP counts by thread, so each thread that predicts is limited, not the process.
         self._share = max(1, cpu_limit() // settings.predict_threads)
         self._executor = ThreadPoolExecutor(settings.predict_threads, "predict", limit_threads, (self._share,))
-        self.repository = BundleRepository(_wanted(settings), self._loader, metrics)
+        self.repository = BundleRepository(_wanted(settings, self._share), self._loader, metrics)
         super().__init__(
             registered_models=self.repository,
             http_port=settings.http_port,
@@ -232,14 +232,15 @@ class BundleServer(ModelServer):
         logger.info("stopped")
 
 
-def _wanted(settings: Settings) -> Wanted:
+def _wanted(settings: Settings, threads: int) -> Wanted:
     return Wanted(
         uri=settings.model_dir,
         name=settings.model_name,
         version=settings.model_version,
         digest=settings.model_digest,
         libraries=settings.library_mismatch,
-        compiled=settings.compiled_kernels,
+        predictor=settings.predictor,
+        threads=threads,
     )
 
 

@@ -70,9 +70,13 @@ def test_flags_win_over_environment_over_file(registry: Path, folder: Path, tmp_
         assert not [line for line in process.log() if line["message"] == "request"]
 
 
-@pytest.mark.parametrize(("flags", "predictor"), [([], "compiled"), (["--compiled_kernels", "false"], "scikit-learn")])
+@pytest.mark.parametrize(
+    ("flags", "predictor"),
+    [([], "compiled"), (["--predictor", "scikit-learn"], "scikit-learn"), (["--predictor", "onnx"], "compiled")],
+    ids=["default", "scikit-learn", "not converted"],
+)
 def test_the_log_says_which_predictor_answers(registry: Path, folder: Path, flags: list[str], predictor: str) -> None:
-    """Compiled kernels where the bundle's record allows them, unless they are switched off."""
+    """Compiled kernels where the bundle's record allows them, unless another is asked for and can be had."""
     with command(folder, "--model_dir", str(registry), "--model_name", "iris", *flags) as process:
         process.wait_for("/ready")
         loaded = next(line for line in process.log() if line["message"] == "model loaded")
