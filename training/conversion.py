@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from model_server import onnx
 from model_server.compiled import Compiled, OnnxParity, Unforeseen
-from model_server.onnx.program import parts, steps_before
-from model_server.onnx.session import COLUMNS
 from training.errors import ExtraMissing
 
 if TYPE_CHECKING:
@@ -79,11 +77,11 @@ def _converted(predictor: Predictor, *, double: bool) -> bytes:
     from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
 
     golden = predictor.golden_frame()
-    given = steps_before(predictor.fitted, golden).given
-    estimator = parts(predictor.pipeline)[1]
+    given = onnx.steps_before(predictor.fitted, golden).given
+    estimator = onnx.parts(predictor.pipeline)[1]
     kind = DoubleTensorType if double else FloatTensorType
     options = {id(estimator): {"zipmap": False}} if hasattr(estimator, "classes_") else None
-    asked = {"initial_types": [(COLUMNS, kind([None, given.width]))], "options": options, "target_opset": OPSETS}
+    asked = {"initial_types": [(onnx.COLUMNS, kind([None, given.width]))], "options": options, "target_opset": OPSETS}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of numbers that are rounded: the comparison tells whether it matters

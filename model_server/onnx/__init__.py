@@ -7,6 +7,7 @@ tolerance of a limit is asked of scikit-learn itself.
 """
 
 from model_server.onnx.parity import choose, measure
-from model_server.onnx.session import MODEL, Missing, libraries
+from model_server.onnx.program import parts, steps_before
+from model_server.onnx.session import COLUMNS, MODEL, Missing, libraries
 
-__all__ = ["MODEL", "Missing", "choose", "libraries", "measure"]
+__all__ = ["COLUMNS", "MODEL", "Missing", "choose", "libraries", "measure", "parts", "steps_before"]
