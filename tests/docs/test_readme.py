@@ -38,9 +38,7 @@ def test_make_test_is_every_check_and_every_test(walk: Walk) -> None:
     """The one command that is not run here, because it runs this; make itself says what it would do."""
     said = walk.do(Act("run", Step("make -n test", "")))
 
-    assert [
-        word for word in ("ruff format --check", "ruff check", "-m mypy", "-m pytest") if word not in said
-    ] == []
+    assert [word for word in ("ruff format --check", "ruff check", "-m mypy", "-m pytest") if word not in said] == []
 
 
 def test_the_model_card_warns(walk: Walk) -> None:
