@@ -52,9 +52,15 @@ def alive(pids: Iterable[int], seconds: float) -> list[int]:
     """Wait for processes to end; give those that did not."""
     end_s = time.monotonic() + seconds
     left = list(pids)
-    while (left := [pid for pid in left if _read(_PROC / str(pid) / "cmdline")]) and time.monotonic() < end_s:
+    while (left := [pid for pid in left if _is_alive(pid)]) and time.monotonic() < end_s:
         time.sleep(0.02)
     return left
+
+
+def _is_alive(pid: int) -> bool:
+    """Say whether there is a process that has not ended; one whose parent did not look yet has."""
+    state = _read(_PROC / str(pid) / "stat").rpartition(")")[2].split()[:1]
+    return bool(state) and state[0] not in {"Z", "X"}
 
 
 def cpu_s(pid: int) -> float:
