@@ -13,6 +13,7 @@ import math
 from typing import TYPE_CHECKING
 
 from model_server.batching import Limits, MicroBatcher
+from model_server.edge import large
 from model_server.edge.call import Answer, Call, check_outputs, check_rows
 from model_server.edge.joint import Asked, Joint
 from model_server.errors import ContractError
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from model_server.explain import Explanation
     from model_server.frame import Frame
     from model_server.telemetry import Metrics
+
+#: Rows that are checked in one turn of the loop, in half a millisecond or a little more.
+TURN_ROWS = 512
 
 
 class Core:
@@ -82,14 +86,28 @@ class Core:
         """
         return await self.answer_by(self.repository.require(name, version), call, deadline_s)
 
-    async def answer_by(self, served: Served, call: Call, deadline_s: float = math.inf) -> Answer:
+    async def answer_by(
+        self, served: Served, call: Call, deadline_s: float = math.inf, *, keeps_rows: bool = True
+    ) -> Answer:
         """Predict for a call with a bundle that was just required, whatever is served when its turn comes.
+
+        ``keeps_rows`` says whether the call must still have its values when it is answered. If not, those of a large
+        one are let go as soon as they are checked: 15,000 of them in each waiting request would fill the cache.
 
         Raises:
             ClientError: As ``answer``.
             Overloaded: As ``answer``.
         """
-        return Answer(call, served.name, served.version, served.contract, await self.begin(served, call, deadline_s))
+        if 0 < call.n_rows <= self._small_rows:
+            outcome = await self.begin(served, call, deadline_s)
+        else:
+            if call.outputs:
+                check_outputs(call, served.contract)
+            frame = await self._checked(call, served.contract)
+            if not keeps_rows:
+                await large.let_go(call)
+            outcome = await self._submit(served, call, frame, frame.n_rows, deadline_s)
+        return Answer(call, served.name, served.version, served.contract, outcome)
 
     def begin(self, served: Served, call: Call, deadline_s: float = math.inf) -> asyncio.Future[Outcome]:
         """Put a call into the queue: ``answer_by`` for those who have no task of their own to wait in.
@@ -101,21 +119,24 @@ class Core:
             UnknownOutput: A requested output is none of the model's.
             Overloaded: The queue of the model is full.
         """
+        n_rows = call.n_rows
+        if not 0 < n_rows <= self._small_rows:
+            return asyncio.get_running_loop().create_task(self._outcome(served, call, deadline_s))
         if call.outputs:
             check_outputs(call, served.contract)
         # A small call is checked with those that it is predicted with; a large one is not to keep them waiting.
-        if 0 < call.n_rows <= self._small_rows:
-            return self._submit(served, call, call, deadline_s)
-        return asyncio.get_running_loop().create_task(self._begin_large(served, call, deadline_s))
+        return self._submit(served, call, call, n_rows, deadline_s)
 
-    async def _begin_large(self, served: Served, call: Call, deadline_s: float) -> Outcome:
-        return await self._submit(served, call, await self._checked(call, served.contract), deadline_s)
+    async def _outcome(self, served: Served, call: Call, deadline_s: float) -> Outcome:
+        return (await self.answer_by(served, call, deadline_s, keeps_rows=False)).outcome
 
-    def _submit(self, served: Served, call: Call, item: Call | Frame, deadline_s: float) -> asyncio.Future[Outcome]:
+    def _submit(
+        self, served: Served, call: Call, item: Call | Frame, n_rows: int, deadline_s: float
+    ) -> asyncio.Future[Outcome]:
         key = self._last_key
         if key is None or key.served is not served or key.reasons != call.reasons:
             key = self._last_key = Asked(served, call.reasons)
-        return self._batcher.submit(key, item, call.n_rows, deadline_s)
+        return self._batcher.submit(key, item, n_rows, deadline_s)
 
     async def explain(self, call: Call, name: str) -> tuple[Served, Explanation]:
         """Explain the rows of a call.
@@ -141,12 +162,13 @@ class Core:
         return self._frame(call, contract)
 
     async def _checked_in_parts(self, call: Call, contract: Contract) -> Frame | None:
-        """Check a large request some rows a turn of the loop; None when it breaks the contract somewhere."""
-        frames = []
+        """Check a large request, a very large one some rows a turn; None when it breaks the contract somewhere."""
+        frames: list[Frame] = []
         try:
-            for part in call.parts(self._batch_rows):
+            for part in call.parts(max(self._batch_rows, TURN_ROWS)):
+                if frames:
+                    await asyncio.sleep(0)
                 frames.append(part.frame(contract))
-                await asyncio.sleep(0)
         except ContractError:
             return None
         for frame in frames:

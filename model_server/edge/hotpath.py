@@ -128,11 +128,10 @@ class HotPath:
             call = _CALL_OF[route.protocol](await large.parse(body))
         if not self._answers:
             return None
-        answer = await self._core.answer_by(served, call)
+        answer = await self._core.answer_by(served, call, keeps_rows=False)
         exchange.answered(answer)
         if answer.n_rows <= ENCODED_ROWS:
             return self._response(exchange, answer)
-        await large.let_go(call)
         return Response(200, await self._encoded(answer)) if route.protocol == "v1" else _v2_response(answer)
 
     def begin(self, exchange: Exchange, body: bytes) -> Begun:
