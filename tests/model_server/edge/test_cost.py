@@ -31,7 +31,7 @@ from model_server.edge.served import Wanted
 from model_server.telemetry import LineHandler, Metrics, Telemetry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 V1 = "/v1/models/breast-cancer:predict"
@@ -123,19 +123,41 @@ async def no_app(*_: Any) -> None:
     raise AssertionError
 
 
-async def counted(registry: Path, path: str, body: bytes, together: int) -> float:
-    """Count the calls of Python and C functions a request, once everything is warm."""
+async def connected(registry: Path, count: int) -> list[Wire]:
+    """Serve the breast-cancer model to some connections."""
     metrics = Metrics(CollectorRegistry())
     repository = BundleRepository(Wanted(str(registry), "breast-cancer"), Here(), metrics)
     await repository.reload()
     hot = HotPath(Core(repository, Here(), metrics, max_rows=10_000), bare=False, answers=True)
     door = Door(no_app, hot, repository, Telemetry(metrics, log_requests=True), max_body_bytes=2**24)
     telemetry.write_later(asyncio.get_running_loop().call_soon)
-    wires = [Wire(door) for _ in range(together)]
-    head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
-    request = head.encode() + body
+    return [Wire(door) for _ in range(count)]
+
+
+def on_the_wire(path: str, body: bytes) -> bytes:
+    """Write a request as a client does."""
+    lines = [
+        f"POST {path} HTTP/1.1",
+        "host: x",
+        "content-type: application/json",
+        f"content-length: {len(body)}",
+        "",
+        "",
+    ]
+    return "\r\n".join(lines).encode() + body
+
+
+async def ask_all(wires: Sequence[Wire], request: bytes) -> None:
+    """Ask on every connection at once."""
+    assert set(await asyncio.gather(*(wire.ask(request) for wire in wires))) == {200}
+
+
+async def counted(registry: Path, path: str, body: bytes, together: int) -> float:
+    """Count the calls of Python and C functions a request, once everything is warm."""
+    wires = await connected(registry, together)
+    request = on_the_wire(path, body)
     for _ in range(3):
-        assert set(await asyncio.gather(*(wire.ask(request) for wire in wires))) == {200}
+        await ask_all(wires, request)
     calls = 0
 
     def count(_frame: Any, event: str, _argument: Any) -> None:
@@ -146,7 +168,7 @@ async def counted(registry: Path, path: str, body: bytes, together: int) -> floa
     before = sys.getprofile()
     sys.setprofile(count)
     try:
-        await asyncio.gather(*(wire.ask(request) for wire in wires))
+        await ask_all(wires, request)
     finally:
         sys.setprofile(before)
         gc.enable()
