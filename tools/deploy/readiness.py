@@ -66,8 +66,9 @@ def _has_replicas(deployment: Object, found: Object) -> bool:
 
 def _knative_is_ready(found: Object, wanted: object) -> bool:
     name, namespace = found["metadata"]["name"], found["metadata"]["namespace"]
+    predictor = found["spec"]["predictor"]
     child = get(KNATIVE, "Service", f"{name}-predictor", namespace)
-    if child is None or not _runs(child, wanted):
+    if child is None or not _runs(child, wanted) or _limit(child["spec"]["template"]["spec"]) != _limit(predictor):
         return False
     status = child.get("status", {})
     if status.get("observedGeneration") != child["metadata"]["generation"] or condition(child, "Ready") != "True":
@@ -75,11 +76,15 @@ def _knative_is_ready(found: Object, wanted: object) -> bool:
     newest = status.get("latestCreatedRevisionName")
     if newest != status.get("latestReadyRevisionName"):
         return False
-    asked = found["spec"]["predictor"].get("canaryTrafficPercent")
+    asked = predictor.get("canaryTrafficPercent")
     shares = [each.get("percent") or 0 for each in traffic(found) if each.get("latestRevision")]
     # The very first revision has everything, whatever was asked for.
     is_first = len(items(KNATIVE, "Revision", namespace, f"serving.knative.dev/service={name}-predictor")) == 1
     return is_first or sum(shares) == (100 if asked is None else asked)
+
+
+def _limit(spec: Mapping[str, Any]) -> int:
+    return spec.get("containerConcurrency") or 0  # none, as Knative fills it in
 
 
 def _runs(child: Object, wanted: object) -> bool:
