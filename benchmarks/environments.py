@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tools import environment
+from tools import environment, gotools
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,8 +28,7 @@ def cache(variables: Mapping[str, str] = os.environ) -> Path:
     >>> str(cache({"XDG_CACHE_HOME": "/var/cache"}))
     '/var/cache/model-server/bench'
     """
-    home = variables.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(home, "model-server", "bench")
+    return gotools.cache(variables, "bench")
 
 
 def folder(lock: str) -> Path:

@@ -42,14 +42,14 @@ class ToolsError(Exception):
     """A tool cannot be built here; the text says what to do."""
 
 
-def cache(environment: Mapping[str, str] = os.environ) -> Path:
-    """Give the folder that outlives the checkout.
+def cache(environment: Mapping[str, str] = os.environ, part: str = "tools") -> Path:
+    """Give the folder that outlives the checkout, for the tools or for another part of what is kept.
 
     >>> str(cache({"XDG_CACHE_HOME": "/var/cache"}))
     '/var/cache/model-server/tools'
     """
     home = environment.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(home, "model-server", "tools")
+    return Path(home, "model-server", part)
 
 
 def fingerprint(name: str) -> str:

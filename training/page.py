@@ -134,7 +134,7 @@ def _predictor(verified: Verified) -> str:
     rows: list[list[object]] = [
         ["served by", "compiled kernels" if record.used else "scikit-learn"],
         ["because", record.reason],
-        ["rows compared", ", ".join(f"{count} {kind}" for kind, count in sorted(record.rows.items()))],
+        ["rows compared", _compared(record)],
         ["splits compared", f"{record.splits_compared} of {record.splits}" if record.splits else ""],
         ["largest difference", _difference(record)],
         ["sums in BLAS", ", ".join(record.blas)],
@@ -153,10 +153,14 @@ def _onnx(record: OnnxParity | None) -> list[list[object]]:
             f"may answer, in {precision} precision, with predictor: onnx" if record.used else "is not used",
         ],
         ["because", record.reason],
-        ["rows compared", ", ".join(f"{count} {kind}" for kind, count in sorted(record.rows.items()))],
+        ["rows compared", _compared(record)],
         ["largest difference", _difference(record)],
         ["libraries", ", ".join(f"{name} {version}" for name, version in sorted(record.libraries.items()))],
     ]
+
+
+def _compared(record: Parity | OnnxParity) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in sorted(record.rows.items()))
 
 
 def _difference(record: Parity | OnnxParity) -> str:

@@ -98,18 +98,12 @@ class Core:
             ClientError: As ``answer``.
             Overloaded: As ``answer``.
         """
-        if 0 < call.n_rows <= self._small_rows:
-            outcome = await self.begin(served, call, deadline_s)
-        else:
-            if call.outputs:
-                check_outputs(call, served.contract)
-            frame = await self._checked(call, served.contract)
-            if not keeps_rows:
-                await large.let_go(call)
-            outcome = await self._submit(served, call, frame, frame.n_rows, deadline_s)
+        outcome = await self.begin(served, call, deadline_s, keeps_rows=keeps_rows)
         return Answer(call, served.name, served.version, served.contract, outcome)
 
-    def begin(self, served: Served, call: Call, deadline_s: float = math.inf) -> asyncio.Future[Outcome]:
+    def begin(
+        self, served: Served, call: Call, deadline_s: float = math.inf, *, keeps_rows: bool = False
+    ) -> asyncio.Future[Outcome]:
         """Put a call into the queue: ``answer_by`` for those who have no task of their own to wait in.
 
         Returns:
@@ -119,16 +113,19 @@ class Core:
             UnknownOutput: A requested output is none of the model's.
             Overloaded: The queue of the model is full.
         """
-        n_rows = call.n_rows
-        if not 0 < n_rows <= self._small_rows:
-            return asyncio.get_running_loop().create_task(self._outcome(served, call, deadline_s))
         if call.outputs:
             check_outputs(call, served.contract)
+        n_rows = call.n_rows
         # A small call is checked with those that it is predicted with; a large one is not to keep them waiting.
-        return self._submit(served, call, call, n_rows, deadline_s)
+        if 0 < n_rows <= self._small_rows:
+            return self._submit(served, call, call, n_rows, deadline_s)
+        return asyncio.get_running_loop().create_task(self._large(served, call, deadline_s, keeps_rows=keeps_rows))
 
-    async def _outcome(self, served: Served, call: Call, deadline_s: float) -> Outcome:
-        return (await self.answer_by(served, call, deadline_s, keeps_rows=False)).outcome
+    async def _large(self, served: Served, call: Call, deadline_s: float, *, keeps_rows: bool) -> Outcome:
+        frame = await self._checked(call, served.contract)
+        if not keeps_rows:
+            await large.let_go(call)
+        return await self._submit(served, call, frame, frame.n_rows, deadline_s)
 
     def _submit(
         self, served: Served, call: Call, item: Call | Frame, n_rows: int, deadline_s: float

@@ -50,6 +50,13 @@ def people(written: Path) -> Served:
     return served(written, "people")
 
 
+@pytest.fixture(scope="module")
+def slow(written: Path) -> Iterator[Service]:
+    """A server of the model that waits as long as a request says."""
+    with bundles.serving(written / "waiting" / "1.0.0") as running:
+        yield running
+
+
 @pytest.fixture(scope="session")
 def facade(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Service]]:
     """Serve a bundle of ``facade_bundles`` by its name; each is trained and served once."""

@@ -38,13 +38,6 @@ def service(written: Path) -> Iterator[Service]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def slow(written: Path) -> Iterator[Service]:
-    """A server of the model that waits as long as a request says."""
-    with serving(written / "waiting" / "1.0.0") as running:
-        yield running
-
-
 @pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture) -> Any:
     """Give a function that reads the log so far, as it would be written."""

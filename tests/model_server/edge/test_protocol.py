@@ -33,13 +33,6 @@ def service(written: Path) -> Iterator[Service]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def slow(written: Path) -> Iterator[Service]:
-    """A server of the model that waits as long as a request says."""
-    with serving(written / "waiting" / "1.0.0") as running:
-        yield running
-
-
 def post(path: str, body: bytes, *headers: str) -> bytes:
     """Write a request; one that does not say otherwise keeps its connection."""
     lines = [f"POST {path} HTTP/1.1", "host: here", f"content-length: {len(body)}", *headers]
