@@ -122,7 +122,8 @@ class HotPath:
         if route is None or not route.template:
             return None
         served = self._required(exchange, route)
-        if len(body) <= large.SMALL_BYTES or _HEADER_LENGTH in exchange.headers:
+        has_binary = route.protocol == "v2" and _HEADER_LENGTH in exchange.headers  # v1 has none, whatever a header says
+        if has_binary or len(body) <= large.SMALL_BYTES:
             call = _decoded(exchange, body)
         else:
             call = _CALL_OF[route.protocol](await large.parse(body))
