@@ -122,7 +122,8 @@ class HotPath:
         if route is None or not route.template:
             return None
         served = self._required(exchange, route)
-        has_binary = route.protocol == "v2" and _HEADER_LENGTH in exchange.headers  # v1 has none, whatever a header says
+        # v1 has no binary data, whatever a header says.
+        has_binary = route.protocol == "v2" and _HEADER_LENGTH in exchange.headers
         if has_binary or len(body) <= large.SMALL_BYTES:
             call = _decoded(exchange, body)
         else:
