@@ -81,8 +81,8 @@ inspect: setup ## Show what is in the bundle of MODEL that is in production; VER
 ##@ Checks
 
 .PHONY: test
-test: setup check tools ## All that CI runs: check, then every test, those of the chart and of real servers among them
-	@$(PYTEST)
+test: setup check tools ## Check, then every test, those of the chart and of real servers among them
+	@$(PYTEST) -m 'not callgrind'
 
 .PHONY: check
 check: format-check lint typecheck arrows workflows ## Format, lint, types, import arrows and workflows, in under two minutes
@@ -132,6 +132,10 @@ conformance: setup ## The black-box suite alone; BASE_URL=http://host:port point
 .PHONY: fuzz
 fuzz: setup ## The generated hostile requests alone
 	@$(RUN) -m pytest -m fuzz tests
+
+.PHONY: instructions
+instructions: setup ## Count the instructions of a request under Callgrind; a minute
+	@$(RUN) -m pytest -m callgrind tests/model_server/edge
 
 ##@ Speed
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MOST = 275_000
 
 
+@pytest.mark.callgrind
 @pytest.mark.skipif(
     shutil.which("callgrind_control") is None, reason="Valgrind is not installed; calls are counted all the same"
 )
