@@ -33,7 +33,8 @@ VERSION_VARIABLES: Mapping[str, str] = {
     "helm3": "helm.sh/helm/v3/internal/version.version",
     "helm4": "helm.sh/helm/v4/internal/version.version",
 }
-TOOLS = ("helm-unittest", "kubeconform", "helm3", "helm4", "actionlint")
+#: In this order, and one after the other: the three of Helm share most of what is compiled.
+TOOLS = ("helm-unittest", "helm3", "helm4", "kubeconform", "actionlint")
 #: kubeadm compares these with the version it is asked to install.
 KUBERNETES_VERSION = "k8s.io/component-base/version"
 
@@ -154,11 +155,11 @@ def _run(command: list[str], folder: Path) -> str:
 
 
 def build(name: str, binary: str | None = None) -> Path:
-    """Build one binary of a tool unless it is there.
+    """Build a tool unless it is there, all its binaries at once: they share most of what is compiled.
 
     Args:
         name: A folder of tools/go.
-        binary: Which one, of a tool that has several; otherwise it is named after the tool.
+        binary: Which one is wanted, of a tool that has several; otherwise it is named after the tool.
 
     Returns:
         The binary.
@@ -166,17 +167,19 @@ def build(name: str, binary: str | None = None) -> Path:
     Raises:
         ToolsError: There is no Go, a module cannot be fetched, or one is not what go.sum says.
     """
-    binary = binary or name
-    target = folder_of(name) / binary
+    target = folder_of(name) / (binary or name)
     if target.is_file():
         return target
-    shown = name if binary == name else f"{binary} of {name}"
-    print(f"tools: building {shown} {version(name)}; once, up to some minutes", flush=True)
+    wanted = binaries(name)
+    print(f"tools: building {name} {version(name)}; once, up to some minutes", flush=True)
     target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_suffix(f".{os.getpid()}")
     flags = ["-mod=readonly", "-trimpath", "-ldflags", link_flags(name)]
-    _run([go(), "build", *flags, "-o", str(draft), binaries(name)[binary]], MODULES / name)
-    draft.rename(target)
+    # What is drafted here is moved into place whole, whoever else builds the same.
+    with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=cache()) as scratch:
+        place = scratch if len(wanted) > 1 else str(Path(scratch, name))
+        _run([go(), "build", *flags, "-o", place, *wanted.values()], MODULES / name)
+        for built in wanted:
+            Path(scratch, built).rename(target.parent / built)
     return target
 
 

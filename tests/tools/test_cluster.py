@@ -106,6 +106,21 @@ def test_all_kubernetes_modules_have_one_version() -> None:
     assert {version for _, version in replaced} == {wanted}
 
 
+@pytest.mark.parametrize("tool", ["helm3", "helm-unittest", "coredns"])
+def test_what_several_tools_need_is_compiled_once(tool: str) -> None:
+    """They have the same versions of the modules that they share with Helm 4: Kubernetes' client is most of each."""
+    versions, wanted = modules(tool), modules("helm4")
+
+    assert "k8s.io/client-go" in versions
+    assert {name: number for name, number in versions.items() if wanted.get(name, number) != number} == {}
+
+
+def modules(tool: str) -> dict[str, str]:
+    """Read which version of which module a tool is made with."""
+    text = gotools.MODULES.joinpath(tool, "go.mod").read_text("utf-8")
+    return dict(re.findall(r"^\s+(\S+) (v\S+)", text, re.MULTILINE))
+
+
 def test_the_published_knative_is_the_one_that_is_built() -> None:
     """Serving 0.48.1 is Knative 1.21.1: the minor versions are 27 apart."""
     built = [int(part) for part in gotools.version("knative").removeprefix("v").split(".")]

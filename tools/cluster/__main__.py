@@ -6,8 +6,10 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from tools import gotools
@@ -19,11 +21,13 @@ DISK_NEEDED_GB = 30
 
 
 @contextmanager
-def step(name: str) -> Iterator[None]:
-    """Say how long a step took."""
+def step(name: str, *, at_least_s: float = 0.0) -> Iterator[None]:
+    """Say how long a step took, unless it was shorter than what is worth a line."""
     started = time.monotonic()
     yield
-    print(f"cluster: {name:28} {time.monotonic() - started:6.1f} s", flush=True)
+    took_s = time.monotonic() - started
+    if took_s >= at_least_s:
+        print(f"cluster: {name:28} {took_s:6.1f} s", flush=True)
 
 
 def up() -> None:
@@ -38,8 +42,9 @@ def up() -> None:
     if built:
         warn_of_little_disk()
         build()
-    with step("the server's image"):
-        image = server.build(built=built)
+    else:
+        with step("the server's image"):
+            server.build(built=False)
     if not kind.runs():
         with step("kind create cluster"):
             kind.delete()
@@ -50,7 +55,7 @@ def up() -> None:
         with step("load the parts' images"):
             load()
     with step("load the server's image"):
-        kind.load_image(image)
+        kind.load_image(server.image())
     # Knative first: KServe's controller looks once, at its start, whether there is any.
     for name, install in (
         ("Knative Serving", knative.install),
@@ -62,7 +67,8 @@ def up() -> None:
             with step(name):
                 install(built=built)
             kind.remember(mark)
-    print(f"cluster: ready; context {kind.CONTEXT}, ingress http://127.0.0.1:{kind.INGRESS_PORT}, image {image}")
+    door = f"http://127.0.0.1:{kind.INGRESS_PORT}"
+    print(f"cluster: ready; context {kind.CONTEXT}, ingress {door}, image {server.image()}")
 
 
 def fingerprint() -> str:
@@ -83,16 +89,33 @@ def warn_of_little_disk() -> None:
 
 
 def build() -> None:
-    """Build every binary and image that is not there yet."""
-    with step("Go binaries"):
-        for part in parts():
-            gotools.build(part.tool, part.binary)
-        for binary in node.NODE_BINARIES:
-            gotools.build("kubernetes", binary)
+    """Build every binary and image that is not there yet.
+
+    Two at a time: one waits for packages or links on one core while the other compiles. What fails ends the rest before
+    it starts.
+    """
+    tools = dict.fromkeys([*(part.tool for part in parts()), "kind"])
+    first, *others = [(tool, partial(gotools.build, tool, next(iter(gotools.binaries(tool))))) for tool in tools]
+    images: list[tuple[str, Callable[[], object]]] = [
+        ("the server's image", partial(server.build, built=True)),
+        ("the node's packages", partial(docker.from_root, sources.NODE)),
+    ]
+    with step("binaries and images"), ThreadPoolExecutor(max_workers=2) as pool:
+        made = [pool.submit(_timed, name, work) for name, work in (first, *images, *others)]
+        wait(made, return_when=FIRST_EXCEPTION)
+        pool.shutdown(wait=False, cancel_futures=True)
+        for each in made:
+            if not each.cancelled():
+                each.result()
     with step("the node's image"):
         node.image()
     with step("the ingress's image"):
         ingress.image()
+
+
+def _timed(name: str, work: Callable[[], object]) -> None:
+    with step(name, at_least_s=1.0):
+        work()
 
 
 def parts() -> list[sources.Binary]:
