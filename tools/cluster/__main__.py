@@ -95,13 +95,16 @@ def build() -> None:
     it starts.
     """
     tools = dict.fromkeys([*(part.tool for part in parts()), "kind"])
-    first, *others = [(tool, partial(gotools.build, tool, next(iter(gotools.binaries(tool))))) for tool in tools]
-    images: list[tuple[str, Callable[[], object]]] = [
+    work: list[tuple[str, Callable[[], object]]] = [
+        (tool, partial(gotools.build, tool, next(iter(gotools.binaries(tool))))) for tool in tools
+    ]
+    # Kubernetes takes longest and stands first; what only fetches goes beside it.
+    work[1:1] = [
         ("the server's image", partial(server.build, built=True)),
         ("the node's packages", partial(docker.from_root, sources.NODE)),
     ]
     with step("binaries and images"), ThreadPoolExecutor(max_workers=2) as pool:
-        made = [pool.submit(_timed, name, work) for name, work in (first, *images, *others)]
+        made = [pool.submit(_timed, name, make) for name, make in work]
         wait(made, return_when=FIRST_EXCEPTION)
         pool.shutdown(wait=False, cancel_futures=True)
         for each in made:
@@ -113,9 +116,9 @@ def build() -> None:
         ingress.image()
 
 
-def _timed(name: str, work: Callable[[], object]) -> None:
+def _timed(name: str, make: Callable[[], object]) -> None:
     with step(name, at_least_s=1.0):
-        work()
+        make()
 
 
 def parts() -> list[sources.Binary]:
