@@ -47,7 +47,8 @@ LABEL org.opencontainers.image.title="model-server" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${GIT_SHA}"
 
-# One bundle baked in, for places without KServe: nothing is mounted, and another version is refused.
+# One bundle baked in: nothing is mounted, and another version is refused. Without KServe, or in the chart as
+# `model.storageUri: bundled`.
 FROM server AS bundled
 ARG MODEL_NAME=churn
 ARG MODEL_VERSION=1.0.0

@@ -30,8 +30,8 @@ values.schema.json has checked types, ranges and spelling before; here stand the
 {{- if not .model.name }}
 - {{ .key }}.name: is empty; give the name that goes on the routes, usually the one in the bundle's manifest
 {{- end }}
-{{- if not (regexMatch "^(pvc|s3|gs|hf|hdfs|webhdfs|https?|oci|oci\\+native|git|modelscope)://.+" .model.storageUri) }}
-- {{ .key }}.storageUri: {{ ternary "has no scheme that KServe knows" "is empty" (ne .model.storageUri "") }}; give the bundle's place, such as pvc://claim/churn/1.0.0 or s3://bucket/churn/1.0.0
+{{- if not (regexMatch "^(bundled$|(pvc|s3|gs|hf|hdfs|webhdfs|https?|oci|oci\\+native|git|modelscope)://.+)" .model.storageUri) }}
+- {{ .key }}.storageUri: {{ ternary "has no scheme that KServe knows" "is empty" (ne .model.storageUri "") }}; give the bundle's place, such as pvc://claim/churn/1.0.0 or s3://bucket/churn/1.0.0, or bundled when the image holds it
 {{- end }}
 {{- end -}}
 
@@ -115,8 +115,15 @@ values.schema.json has checked types, ranges and spelling before; here stand the
 {{- if and (ne $scaling.autoscaler "keda") $scaling.kedaMetrics }}
 - scaling.kedaMetrics: has no effect with autoscaler {{ $scaling.autoscaler }}; set autoscaler to keda or leave the list empty
 {{- end }}
-{{- if and $scaling.behavior (not (has $scaling.autoscaler (list "hpa" "keda"))) }}
-- scaling.behavior: has no effect with autoscaler {{ $scaling.autoscaler }}; leave it empty
+{{- if and $scaling.behavior (ne $scaling.autoscaler "keda") }}
+- scaling.behavior: KServe gives it to KEDA alone, so it has no effect with autoscaler {{ $scaling.autoscaler }}; leave it empty
+{{- end }}
+{{- range $direction, $rules := $scaling.behavior }}
+{{- range $rule, $_ := $rules }}
+{{- if ne $rule "stabilizationWindowSeconds" }}
+- scaling.behavior.{{ $direction }}.{{ $rule }}: of the behavior KServe gives KEDA the stabilizationWindowSeconds alone; leave {{ $rule }} out
+{{- end }}
+{{- end }}
 {{- end }}
 {{- if and (eq .Values.mode "standard") (not (kindIs "invalid" $scaling.containerConcurrency)) }}
 - scaling.containerConcurrency: KServe ignores it in Standard mode; leave it null
@@ -214,8 +221,8 @@ values.schema.json has checked types, ranges and spelling before; here stand the
 {{- if and .enabled (not .from) }}
 - networkPolicy.from: an empty list of peers would let everybody in; name at least one, such as podSelector {}
 {{- end }}
-{{- if and .enabled (kindIs "slice" .egress) (not .egress) (not (regexMatch "^(pvc|oci|oci\\+native)://" $.Values.model.storageUri)) }}
-- networkPolicy.egress: is closed, but the bundle is downloaded inside the pod; allow that egress, or use pvc:// or oci+native://
+{{- if and .enabled (kindIs "slice" .egress) (not .egress) (not (regexMatch "^(bundled$|(pvc|oci|oci\\+native)://)" $.Values.model.storageUri)) }}
+- networkPolicy.egress: is closed, but the bundle is downloaded inside the pod; allow that egress, or use pvc://, oci+native:// or bundled
 {{- end }}
 {{- end }}
 {{- end -}}

@@ -14,12 +14,10 @@ scaleMetric: {{ $scaling.metric | default (eq $scaling.autoscaler "hpa" | ternar
 {{- if not (kindIs "invalid" $scaling.target) }}
 scaleTarget: {{ $scaling.target | int }}
 {{- end }}
-{{- if or $scaling.kedaMetrics $scaling.behavior }}
+{{- with $scaling.kedaMetrics }}
 autoScaling:
-  {{- with $scaling.kedaMetrics }}
   metrics:
     {{- toYaml . | nindent 4 }}
-  {{- end }}
   {{- with $scaling.behavior }}
   behavior:
     {{- toYaml . | nindent 4 }}

@@ -48,10 +48,12 @@
 {{- end }}
 {{- end -}}
 
-{{/* Takes {root, model}; STORAGE_URI always, because KServe mounts the bundle by it. */}}
+{{/* Takes {root, model}; STORAGE_URI wherever the bundle is not in the image, because KServe mounts it by that. */}}
 {{- define "model-server.env" -}}
+{{- if ne .model.storageUri "bundled" }}
 - name: STORAGE_URI
   value: {{ .model.storageUri | quote }}
+{{- end }}
 {{- with .model.version }}
 - name: MODEL_VERSION
   value: {{ . | quote }}
@@ -142,8 +144,10 @@ image: {{ include "model-server.image" .image }}
 imagePullPolicy: {{ .root.Values.image.pullPolicy }}
 args:
   {{- include "model-server.args" .root | nindent 2 }}
+{{- with include "model-server.env" . | trim }}
 env:
-  {{- include "model-server.env" . | nindent 2 }}
+  {{- . | nindent 2 }}
+{{- end }}
 {{- with .root.Values.extraEnvFrom }}
 envFrom:
   {{- toYaml . | nindent 2 }}
