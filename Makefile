@@ -7,15 +7,16 @@ GRPC_PORT ?= 8081
 VENV ?= .venv
 NAMESPACE ?= models
 MODE ?= standard
-# Test files run side by side; more than the cores only slows the servers they talk to.
+# Test files run side by side; more than the cores only slows the servers they talk to. Tests on a cluster mostly wait.
 JOBS ?= 2
+E2E_JOBS ?= 4
 
 CONFIG = training/configs/$(subst -,_,$(MODEL)).yaml
 CONFIGS = $(sort $(wildcard training/configs/*.yaml))
 CODE = model_server training tests tools benchmarks
 MODELS = $(subst _,-,$(notdir $(basename $(CONFIGS))))
 RUN = $(VENV)/bin/python
-PYTEST = $(RUN) -m pytest -n $(JOBS) --dist loadfile --durations=15
+PYTEST = $(RUN) -m pytest --durations=15
 SERVE = exec $(RUN) -m model_server --model_name $(MODEL) --model_dir $(REGISTRY) \
 	--http_port $(HTTP_PORT) --grpc_port $(GRPC_PORT)
 VERSION_OF_CODE = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' model_server/__init__.py)
@@ -82,7 +83,7 @@ inspect: setup ## Show what is in the bundle of MODEL that is in production; VER
 
 .PHONY: test
 test: setup check tools ## Check, then every test, those of the chart and of real servers among them
-	@$(PYTEST) -m 'not callgrind'
+	@$(PYTEST) -n $(JOBS) --dist loadfile -m 'not callgrind'
 
 .PHONY: check
 check: format-check lint typecheck arrows workflows ## Format, lint, types, import arrows and workflows, in under two minutes
@@ -101,8 +102,8 @@ lint: setup ## ruff, every rule but those that pyproject.toml excuses
 	@$(RUN) -m ruff check --output-format concise $(CODE)
 
 .PHONY: typecheck
-typecheck: setup ## mypy --strict over code, tests and tools
-	@$(RUN) -m mypy
+typecheck: setup ## mypy --strict over code, tests and tools; what it knows of unchanged files is kept in the user's cache
+	@$(RUN) -m mypy --cache-dir $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/model-server/mypy
 
 .PHONY: arrows
 arrows: setup ## Which module may import which
@@ -192,7 +193,7 @@ rollback: setup ## Give the revision before all requests
 
 .PHONY: e2e
 e2e: cluster-up ## Make the cluster and run the end-to-end tests on it; the cluster stays
-	@$(PYTEST) -m e2e --e2e -v -o faulthandler_timeout=900 tests/e2e $(E2E_WORDS)
+	@$(PYTEST) -n $(E2E_JOBS) --dist loadgroup -m e2e --e2e -v -o faulthandler_timeout=900 tests/e2e $(E2E_WORDS)
 
 ##@ A release
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import subprocess
 import sys
@@ -10,6 +9,8 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+
+from tests.once import made_once
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -52,16 +53,7 @@ def registry(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     given: Path | None = request.config.getoption("--registry")
     if given is not None:
         return given.resolve()
-    # Test processes that run side by side have folders of their own in a common one: the first to come trains for all.
-    common = tmp_path_factory.getbasetemp()
-    common = common.parent if os.environ.get("PYTEST_XDIST_WORKER") else common
-    folder, done = common / "registry", common / "registry-is-trained"
-    with (common / "registry-lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not done.exists():
-            _train_all(folder)
-            done.touch()
-    return folder
+    return made_once(tmp_path_factory, "registry", _train_all)
 
 
 def _train_all(folder: Path) -> None:

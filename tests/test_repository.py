@@ -201,8 +201,8 @@ def test_a_second_setup_costs_nothing(tmp_path: Path, age_s: int) -> None:
 
 
 def is_make(command: str) -> bool:
-    """Say whether a command is `make` with targets of the Makefile."""
-    words = command.split()
+    """Say whether a command is `make` with targets of the Makefile, side by side or not."""
+    words = [word for word in command.split() if not re.fullmatch(r"-j\d|--output-sync=line", word)]
     return words[:1] == ["make"] and len(words) > 1 and all(word in targets() or "=" in word for word in words[1:])
 
 
@@ -219,7 +219,7 @@ FRAME_OF_CI = {
     "leave() {",
     "make cluster-down || true",
     '[ "$started_docker" = no ] || .ci/docker stop || true',
-    """[ ${#times[@]} -eq 0 ] || printf '%s\\n' "${times[@]}\"""",
+    """printf '%s\\n' "${times[@]}" "$(printf 'ci: %-22s %5d s' all "$SECONDS")\"""",
     "trap leave EXIT",
     "docker version >/dev/null 2>&1 || started_docker=yes",
     ".ci/docker start",

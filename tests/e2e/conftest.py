@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.e2e import dump
-from tools.cluster import kind, objects, server
+from tests.once import made_once
+from tools.cluster import kind, objects, origin, server
 from tools.cluster.commands import ClusterError, run
 from tools.deploy import bundles, readiness
 from tools.deploy.programs import ask_kubectl
@@ -108,8 +109,12 @@ def image() -> str:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A registry with two versions of iris, trained from different seeds."""
-    folder = tmp_path_factory.mktemp("trained")
+    """A registry with two versions of iris, trained from different seeds; by one worker, for all of them."""
+    return made_once(tmp_path_factory, "trained", train)
+
+
+def train(folder: Path) -> None:
+    """Fill a registry."""
     config = ROOT.joinpath("training", "configs", "iris.yaml").read_text("utf-8")
     seeded = config.replace("seed: 42", "seed: 43")
     assert seeded != config, "training/configs/iris.yaml has no seed to change"
@@ -118,7 +123,22 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         file.write_text(text, "utf-8")
         words = ["-m", "training", "run", str(file), "--registry", str(folder), "--version", version, "--keep-rejected"]
         run([sys.executable, *words], environment={**os.environ, "OMP_NUM_THREADS": "1"})
-    return folder
+
+
+@pytest.fixture(scope="session")
+def baked(image: str, trained: Path) -> tuple[str, Path]:
+    """An image that has iris baked in, built from the place that users have it in; and that bundle."""
+    place = ROOT / "artifacts" / "iris" / OLD
+    was_there = place.exists()
+    if not was_there:
+        shutil.copytree(trained / "iris" / OLD, place)
+    try:
+        arguments = ("MODEL_NAME=iris", f"MODEL_VERSION={OLD}")
+        built = server.build(built=origin.is_built(), target="bundled", name=f"{image}-iris", arguments=arguments)
+    finally:
+        if not was_there:
+            shutil.rmtree(place)
+    return built, place if was_there else trained / "iris" / OLD
 
 
 @pytest.fixture(scope="session")
@@ -140,15 +160,23 @@ def folders(trained: Path, broken: Path) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def namespace(request: pytest.FixtureRequest, cluster: str, image: str, folders: list[Path]) -> Iterator[str]:
-    """A namespace for one file of tests, with the bundles on a claim; it goes when the file is done."""
-    name = f"e2e-{request.module.__name__.rpartition('.test_')[2].replace('_', '-')}"
+def empty_namespace(request: pytest.FixtureRequest, cluster: str) -> Iterator[str]:
+    """A namespace for one file of tests, or for what one worker runs of it; it goes when the file is done."""
+    file = request.module.__name__.rpartition(".test_")[2].replace("_", "-")
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    name = f"e2e-{file}-{worker}".rstrip("-")
     assert cluster
     bundles.make_namespace(name)
-    bundles.fill(name, folders, image)
     yield name
     if not os.environ.get("E2E_KEEP"):
         ask_kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="module")
+def namespace(empty_namespace: str, image: str, folders: list[Path]) -> str:
+    """That namespace, with the bundles on a claim."""
+    bundles.fill(empty_namespace, folders, image)
+    return empty_namespace
 
 
 def served(release: Release, version: str, **further: Any) -> None:

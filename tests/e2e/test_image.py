@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.conftest import OLD, ROOT
-from tools.cluster import docker, origin, server
+from tests.e2e.conftest import OLD
+from tools.cluster import docker, server
 from tools.cluster.commands import ClusterError, run
 from tools.deploy import smoke
 from tools.deploy.doors import Door
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.e2e
+# Together with those that run one of these images on a cluster.
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("image")]
 
 #: What a pod of the chart has: no capabilities, nothing to write to but /tmp, the image's own user.
 CONFINED = ["--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]  # noqa: S108 - in the container
@@ -59,22 +60,11 @@ def test_the_image_serves_a_mounted_bundle(image: str, bundle: Path, measured: d
     assert len(lines) == 6
 
 
-def test_the_bundled_image_serves_what_is_baked_in(image: str, trained: Path) -> None:
+def test_the_bundled_image_serves_what_is_baked_in(baked: tuple[str, Path]) -> None:
     """Without any mount and flag."""
-    place = ROOT / "artifacts" / "iris" / OLD
-    was_there = place.exists()
-    served = place if was_there else trained / "iris" / OLD
-    if not was_there:
-        shutil.copytree(served, place)
-    try:
-        arguments = ("MODEL_NAME=iris", f"MODEL_VERSION={OLD}")
-        built = origin.is_built()
-        bundled = server.build(built=built, target="bundled", name=f"{image}-iris", arguments=arguments)
-    finally:
-        if not was_there:
-            shutil.rmtree(place)
+    bundled, bundle = baked
     with container(bundled, [], []) as door:
-        lines = smoke.run_smoke(door, served)
+        lines = smoke.run_smoke(door, bundle)
 
     assert len(lines) == 6
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,10 +14,11 @@ from scipy.stats import binom
 
 from tests.e2e.conftest import NEW, OLD, ROOT, refusal, served
 from tests.e2e.load import Load
-from tools.cluster import objects
+from tests.e2e.notes import run_notes
+from tools.cluster import knative, objects
 from tools.cluster.commands import ClusterError
 from tools.deploy import readiness, smoke
-from tools.deploy.doors import Door, open_door
+from tools.deploy.doors import Door, ingress, open_door
 from tools.deploy.programs import ask_kubectl
 from tools.deploy.release import Release
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = pytest.mark.e2e
+#: What asks for a change of Knative's own settings, or could be disturbed by one, stays in one worker.
+SETTINGS = pytest.mark.xdist_group("knative-settings")
 
 BODY = json.dumps({"instances": [[5.1, 3.5, 1.4, 0.2]]}).encode()
 PREDICT = "/v1/models/iris:predict"
@@ -33,6 +37,7 @@ FRAGMENTS = ROOT / "manifests" / "canary" / "knative"
 
 
 NUMBERS = itertools.count(1)
+NODE_SELECTOR = {"nodeSelector": {"kubernetes.io/os": "linux"}}
 SPREAD = {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway"}
 
 
@@ -74,6 +79,21 @@ def is_likely(count: int, percent: int) -> bool:
 def start_canary(release: Release, percent: int | None = 10) -> None:
     """Bring in the new version with a share; None leaves the share to kubectl, which has set it before."""
     served(release, NEW, canary={"trafficPercent": percent, "tagRouting": True})
+
+
+# First, because it waits longest: the others run beside it.
+def test_it_scales_to_zero_and_back(release: Release, door: Door, measured: dict[str, object]) -> None:
+    """Without requests no pod is left; the next request waits for a new one, and is answered."""
+    served(release, OLD, scaling={"autoscaler": "knative", "minReplicas": 0})
+    objects.wait("no pods are left", lambda: not pods(release), timeout_s=240)
+    started = time.monotonic()
+    with Load(door, PREDICT, BODY, clients=1) as load:
+        load.wait_for(1)
+        cold_start_s = time.monotonic() - started
+    measured["Knative: from zero pods to an answer, in seconds"] = round(cold_start_s, 2)
+
+    assert not load.failures
+    assert pods(release)
 
 
 def test_the_release_answers_with_the_numbers_of_training(release: Release, door: Door, trained: Path) -> None:
@@ -196,30 +216,32 @@ def test_two_owners_of_the_percentage_collide(release: Release) -> None:
     assert percent_of(release) == 10
 
 
-def test_it_scales_to_zero_and_back(release: Release, door: Door, measured: dict[str, object]) -> None:
-    """Without requests no pod is left; the next request waits for a new one, and is answered."""
-    served(release, OLD, scaling={"autoscaler": "knative", "minReplicas": 0})
-    objects.wait("no pods are left", lambda: not pods(release), timeout_s=240)
-    started = time.monotonic()
-    with Load(door, PREDICT, BODY, clients=1) as load:
-        load.wait_for(1)
-        cold_start_s = time.monotonic() - started
-    measured["Knative: from zero pods to an answer, in seconds"] = round(cold_start_s, 2)
-
-    assert not load.failures
-    assert pods(release)
+def dry_run(pod: dict[str, Any], container: dict[str, Any]) -> str:
+    """Ask Knative's webhook whether it takes a pod; nothing changes."""
+    spec = {**pod, "containers": [{"image": "model-server:0.1.0", **container}]}
+    service = {
+        "apiVersion": readiness.KNATIVE,
+        "kind": "Service",
+        "metadata": {"name": "asked", "namespace": "default"},  # one that demands nothing of pods
+        "spec": {"template": {"spec": spec}},
+    }
+    return ask_kubectl("create", "--dry-run=server", "-f", "-", given=json.dumps(service).encode())
 
 
+@SETTINGS
 @pytest.mark.parametrize(
     ("pod", "container", "named"),
     [
-        ({"nodeSelector": {"pool": "a"}}, {}, "nodeSelector"),
+        (NODE_SELECTOR, {}, "nodeSelector"),
+        ({"affinity": {"nodeAffinity": {}}}, {}, "affinity"),
+        ({"securityContext": {"fsGroup": 1001}}, {}, "securityContext"),
         ({"tolerations": [{"key": "pool", "operator": "Exists"}]}, {}, "tolerations"),
         ({"topologySpreadConstraints": [SPREAD]}, {}, "topologySpreadConstraints"),
         ({"priorityClassName": "system-node-critical"}, {}, "priorityClassName"),
         ({"terminationGracePeriodSeconds": 45}, {}, "terminationGracePeriodSeconds"),
         ({}, {"lifecycle": {"preStop": {"exec": {"command": ["true"]}}}}, "lifecycle"),
         ({}, {"ports": [{"containerPort": 8080}, {"containerPort": 8081}]}, "more than one container port"),
+        ({}, {"ports": [{"containerPort": 8012}]}, "8012"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -227,31 +249,115 @@ def test_knative_refuses_what_the_values_say_it_does(
     cluster: str, pod: dict[str, Any], container: dict[str, Any], named: str
 ) -> None:
     """So the chart leaves it out or refuses it first; asked of the webhook itself, which changes nothing here."""
+    assert cluster
+    assert "created" in dry_run({}, {})
+    with pytest.raises(ClusterError, match=named):
+        dry_run(pod, container)
 
-    def ask(pod: dict[str, Any], container: dict[str, Any]) -> str:
-        spec = {**pod, "containers": [{"image": "model-server:0.1.0", **container}]}
-        service = {
-            "apiVersion": readiness.KNATIVE,
-            "kind": "Service",
-            "metadata": {"name": "asked", "namespace": "default"},  # one that demands nothing of pods
-            "spec": {"template": {"spec": spec}},
-        }
-        return ask_kubectl("create", "--dry-run=server", "-f", "-", given=json.dumps(service).encode())
+
+@SETTINGS
+def test_a_feature_flag_lets_through_what_it_is_for(cluster: str, release: Release) -> None:
+    """`scheduling.knativeFeatures` says which are on; without it the chart refuses first."""
+    scheduling = NODE_SELECTOR | {"knativeFeatures": ["kubernetes.podspec-nodeselector"]}
+    unsaid = refusal(release, release.values(OLD, scheduling=NODE_SELECTOR))
+    with feature("kubernetes.podspec-nodeselector"):
+        objects.wait("Knative takes a nodeSelector", lambda: is_taken(NODE_SELECTOR), timeout_s=60)
+        release.upgrade(release.values(OLD, scheduling=scheduling))
+        objects.wait("the newest revision", lambda: newest(release)["spec"].get("nodeSelector") is not None)
+    spec = newest(release)["spec"]
 
     assert cluster
-    assert "created" in ask({}, {})
-    with pytest.raises(ClusterError, match=named):
-        ask(pod, container)
+    assert "scheduling.nodeSelector: Knative refuses it unless its feature flag" in unsaid
+    assert {"nodeSelector": spec["nodeSelector"]} == NODE_SELECTOR
 
 
-def test_the_limit_of_requests_a_pod_is_knatives(release: Release) -> None:
-    """`scaling.containerConcurrency` reaches the revision."""
-    served(release, OLD, scaling={"autoscaler": "knative", "containerConcurrency": 7})
-    found = objects.items(
-        readiness.KNATIVE, "Revision", release.namespace, f"serving.knative.dev/service={release.name}-predictor"
-    )
+@contextmanager
+def feature(flag: str) -> Iterator[None]:
+    """Switch a feature flag of Knative on for a while."""
 
-    assert {revision["spec"].get("containerConcurrency") for revision in found} == {0, 7}
+    def switch(value: str | None) -> None:
+        data = json.dumps({"data": {flag: value}})
+        ask_kubectl("patch", "configmap", "config-features", "-n", knative.NAMESPACE, "--type=merge", "-p", data)
+
+    switch("enabled")
+    try:
+        yield
+    finally:
+        switch(None)
+        objects.wait("Knative refuses it again", lambda: not is_taken(NODE_SELECTOR), timeout_s=60)
+
+
+def is_taken(pod: dict[str, Any]) -> bool:
+    """Say whether Knative's webhook takes such a pod."""
+    try:
+        dry_run(pod, {})
+    except ClusterError:
+        return False
+    return True
+
+
+def revisions(release: Release) -> list[objects.Object]:
+    """List a release's revisions, the oldest first."""
+    selector = f"serving.knative.dev/service={release.name}-predictor"
+    found = objects.items(readiness.KNATIVE, "Revision", release.namespace, selector)
+    return sorted(found, key=lambda each: each["metadata"]["name"])
+
+
+def newest(release: Release) -> objects.Object:
+    """Read the revision that was made last."""
+    return revisions(release)[-1]
+
+
+def scales(revision: objects.Object) -> dict[str, str]:
+    """Give what Knative's autoscaler is told of a revision."""
+    prefix = "autoscaling.knative.dev/"
+    annotations: dict[str, str] = revision["metadata"]["annotations"]
+    return {key.removeprefix(prefix): value for key, value in annotations.items() if key.startswith(prefix)}
+
+
+def test_the_values_of_scaling_are_the_revisions(release: Release) -> None:
+    """Without an autoscaler the number is fixed; with Knative's, each value of `scaling` reaches it."""
+    scaling = {"minReplicas": 1, "maxReplicas": 2, "metric": "rps", "target": 50}
+    limits = {"containerConcurrency": 7, "timeoutSeconds": 45}
+    served(release, OLD, scaling={"autoscaler": "knative", **scaling, **limits})
+    first, last = revisions(release)
+    fixed, told = scales(first), scales(last)
+
+    assert (fixed["min-scale"], fixed["max-scale"]) == ("1", "1")
+    assert (told["min-scale"], told["max-scale"], told["metric"], told["target"]) == ("1", "2", "rps", "50")
+    assert {key: last["spec"][key] for key in limits} == limits
+    assert first["spec"].get("containerConcurrency", 0) == 0
+
+
+def test_the_first_installation_gets_every_request(namespace: str, image: str) -> None:
+    """Whatever the percentage, as the notes say: there is nothing to split with."""
+    first = Release(f"iris-{next(NUMBERS)}", namespace, "iris", "knative", image)
+    try:
+        served(first, NEW, canary={"trafficPercent": 10})
+        with open_door(first.name, namespace) as door, Load(door, PREDICT, BODY) as load:
+            load.wait_for(100)
+    finally:
+        first.uninstall()
+
+    assert not load.failures
+    assert set(load.versions) == {NEW}
+
+
+def test_the_commands_of_the_notes_work(namespace: str, image: str, tmp_path: Path) -> None:
+    """Exactly as printed: wait, ask for the address, ask by v1 and v2, the test, and the shares."""
+    noted = Release("noted", namespace, "iris", "knative", image)
+    try:
+        told = noted.upgrade(noted.values(OLD))
+        objects.wait("an address", lambda: "url" in readiness.service(noted.name, namespace).get("status", {}))
+        printed = run_notes(told, tmp_path, ingress())
+    finally:
+        noted.uninstall()
+
+    assert "noted condition met" in printed
+    assert '"predictions":' in printed
+    assert '"outputs":' in printed
+    assert "v2 gives the golden answers" in printed
+    assert '"percent":100' in printed
 
 
 def test_grpc_beside_rest_is_refused(release: Release) -> None:

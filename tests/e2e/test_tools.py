@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.e2e
+# One release for all of them, so they stay together.
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("targets")]
 
 NAMESPACE = "e2e-targets"
 

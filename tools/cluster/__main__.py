@@ -52,10 +52,8 @@ def up() -> None:
     if built:
         with step("resolve names without a host"):
             names.detach()
-        with step("load the parts' images"):
-            load()
-    with step("load the server's image"):
-        kind.load_image(server.image())
+    with step("load the images"):
+        load(built=built)
     # Knative first: KServe's controller looks once, at its start, whether there is any.
     for name, install in (
         ("Knative Serving", knative.install),
@@ -126,18 +124,29 @@ def parts() -> list[sources.Binary]:
     return [*sources.control_plane(), *sources.kserve(), *sources.knative()]
 
 
-def load() -> None:
-    """Bring the images that were built here into the node."""
+def load(*, built: bool) -> None:
+    """Bring the server's image into the node, and with it every other one that was built here; two at a time.
+
+    Args:
+        built: Whether the others were built here, or are pulled by the node.
+    """
+    work = [partial(kind.load_image, server.image())]
+    if built:
+        work += [partial(_load_part, part) for part in (*sources.kserve(), *sources.knative())]
+        work += [partial(kind.load_image, ingress.image())]
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        for done in [pool.submit(each) for each in work]:
+            done.result()
+
+
+def _load_part(part: sources.Binary) -> None:
+    mark = f"{part.image}-{gotools.fingerprint(part.tool)}"
+    if kind.has(mark):
+        return
     with tempfile.TemporaryDirectory(dir=gotools.cache()) as scratch:
-        for part in (*sources.kserve(), *sources.knative()):
-            mark = f"{part.image}-{gotools.fingerprint(part.tool)}"
-            if kind.has(mark):
-                continue
-            archive = Path(scratch, f"{part.image}.tar")
-            node.archive(part, archive)
-            kind.load(archive, mark)
-            archive.unlink()
-    kind.load_image(ingress.image())
+        archive = Path(scratch, f"{part.image}.tar")
+        node.archive(part, archive)
+        kind.load(archive, mark)
 
 
 def main() -> int:

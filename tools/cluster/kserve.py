@@ -33,7 +33,7 @@ def install(*, built: bool) -> None:
     }
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
     late = [each for each in found if each["kind"] == "ClusterStorageContainer"]
-    objects.apply([namespace, secret, *(each for each in found if each not in late)])
+    objects.apply([namespace, secret, scaled_object(), *(each for each in found if each not in late)])
     objects.wait_for_deployments(NAMESPACE)
     objects.apply(late)
 
@@ -44,6 +44,13 @@ def manifests() -> list[Object]:
     text = gotools.source("github.com/kserve/kserve", SOURCES).joinpath(f"install/{number}/kserve.yaml").read_text()
     loaded = [each for each in yaml.load_all(text, yaml.CSafeLoader) if each]
     return [each for each in loaded if _is_needed(each)]
+
+
+def scaled_object() -> Object:
+    """Read KEDA's one kind that KServe writes; its controller looks once, at its start, whether the cluster has it."""
+    folder = gotools.source("github.com/kedacore/keda/v2", SOURCES) / "config" / "crd" / "bases"
+    found: Object = yaml.load(folder.joinpath("keda.sh_scaledobjects.yaml").read_text("utf-8"), yaml.CSafeLoader)
+    return found
 
 
 def _is_needed(each: Object) -> bool:

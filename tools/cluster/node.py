@@ -21,7 +21,8 @@ PLACES = {
     "10-pods.conflist": "etc/cni/net.d/10-pods.conflist",
 }
 NODE_BINARIES = {"kubelet": "usr/bin", "kubeadm": "usr/bin", "kubectl": "usr/bin", "kube-proxy": "usr/local/bin"}
-VOLUMES = 20
+#: A claim of the tests takes one and never gives it back; a cluster lasts for some runs.
+VOLUMES = 60
 
 
 def image() -> str:

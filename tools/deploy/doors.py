@@ -28,6 +28,11 @@ class Door:
     grpc: str | None = None
 
 
+def ingress() -> str:
+    """Give the address of the cluster's ingress: INGRESS, else the one of the cluster that is made here."""
+    return os.environ.get("INGRESS", f"http://127.0.0.1:{kind.INGRESS_PORT}")
+
+
 @contextmanager
 def open_door(name: str, namespace: str) -> Iterator[Door]:
     """Reach an InferenceService: in Standard mode a port of its Service is forwarded, in Knative mode by the ingress.
@@ -47,7 +52,7 @@ def open_door(name: str, namespace: str) -> Iterator[Door]:
         url: str = found.get("status", {}).get("url", "")
         if not url:
             raise ClusterError(f"InferenceService {name} has no URL yet; it is not ready")
-        yield Door(url, proxy=os.environ.get("INGRESS", f"http://127.0.0.1:{kind.INGRESS_PORT}"))
+        yield Door(url, proxy=ingress())
         return
     with _forwarded(f"deployment/{name}-predictor", namespace, (8080, 8081)) as (http, grpc):
         yield Door(f"http://127.0.0.1:{http}", grpc=f"127.0.0.1:{grpc}")

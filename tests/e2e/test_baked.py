@@ -1,0 +1,39 @@
+"""The chart with an image that holds its bundle: nothing is mounted, and the numbers are those of training."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.conftest import OLD, served
+from tools.cluster import kind
+from tools.deploy import smoke
+from tools.deploy.doors import open_door
+from tools.deploy.release import Release
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Together with the tests of that image alone: it is built once.
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("image")]
+
+
+@pytest.mark.parametrize(("mode", "answers"), [("standard", 6), ("knative", 5)])
+def test_a_bundle_in_the_image_is_served(
+    mode: str, answers: int, baked: tuple[str, Path], empty_namespace: str
+) -> None:
+    """In a namespace without any volume, by every protocol of the mode and by `helm test`."""
+    image, bundle = baked
+    kind.load_image(image)
+    release = Release(f"baked-{mode}", empty_namespace, "iris", mode, image)
+    try:
+        served(release, OLD, model={"storageUri": "bundled"})
+        with open_door(release.name, empty_namespace) as door:
+            lines = smoke.run_smoke(door, bundle)
+        tested = release.test()
+    finally:
+        release.uninstall()
+
+    assert [line[:5] for line in lines] == ["ok   "] * answers
+    assert "v2 gives the golden answers" in tested
