@@ -123,7 +123,7 @@ chart: setup tools ## The chart alone: lint and suites in both Helms, schemas, P
 	@$(RUN) -m pytest tests/chart tests/test_image.py
 
 .PHONY: chart-mutate
-chart-mutate: setup tools ## Break the chart in every place, one at a time; its suites must notice (EVERY=10: each tenth; ONLY=_guards: that file)
+chart-mutate: setup tools ## Break the chart in every place, one at a time; its suites must notice (EVERY=10: each tenth; ONLY=_guards: what has that in its file or text)
 	@$(RUN) tools/chartmutations.py --every $(or $(EVERY),1) $(if $(ONLY),--only $(ONLY))
 
 .PHONY: conformance
@@ -193,7 +193,7 @@ rollback: setup ## Give the revision before all requests
 
 .PHONY: e2e
 e2e: cluster-up ## Make the cluster and run the end-to-end tests on it; the cluster stays
-	@$(PYTEST) -n $(E2E_JOBS) --dist loadgroup -m e2e --e2e -v -o faulthandler_timeout=900 tests/e2e $(E2E_WORDS)
+	@$(PYTEST) -n $(E2E_JOBS) --dist loadfile -m e2e --e2e -v -o faulthandler_timeout=900 tests/e2e $(E2E_WORDS)
 
 ##@ A release
 

@@ -162,7 +162,7 @@ def test_each_mode_has_a_cluster_and_every_file_of_tests_a_job() -> None:
 
     assert words == {"standard": "not knative", "knative": "knative"}
     assert job["env"]["E2E_WORDS"].startswith('-k "${{ matrix.tests }}"')
-    assert ROOT.joinpath("tests", "e2e", "test_knative.py").is_file()
+    assert ROOT.joinpath("tests", "e2e", "knative").is_dir()
 
 
 def test_the_report_is_kept_always_and_the_logs_when_it_fails() -> None:

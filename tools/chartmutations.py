@@ -137,13 +137,13 @@ def main() -> int:
     """Break the chart, run the suites, print the score."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--every", type=int, default=1, help="take every n-th place only")
-    parser.add_argument("--only", default="", help="break only files whose name holds this")
+    parser.add_argument("--only", default="", help="break only places whose file, line or text holds this")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many at the same time")
     options = parser.parse_args()
     if not is_green(CHART, suites_for("")):
         print("chart-mutate: the suites are red before anything is broken; run `make chart` first", file=sys.stderr)
         return 1
-    tried = [one for one in mutations() if options.only in one.file][:: options.every]
+    tried = [one for one in mutations() if options.only in f"{one.file}:{one.place}"][:: options.every]
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         alive = [one for one, lives in zip(tried, pool.map(survives, tried), strict=True) if lives]
     for one in alive:

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,19 +127,25 @@ def train(folder: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def baked(image: str, trained: Path) -> tuple[str, Path]:
-    """An image that has iris baked in, built from the place that users have it in; and that bundle."""
+def baked(image: str, trained: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """An image that has iris baked in, built from the place that users have it in; and a copy of that bundle."""
+    name = f"{image}-iris"
+    return name, made_once(tmp_path_factory, "baked", partial(bake, name, trained)) / "iris" / OLD
+
+
+def bake(name: str, trained: Path, folder: Path) -> None:
+    """Build that image, of what is in artifacts/ or else of what was trained here, and copy the bundle."""
     place = ROOT / "artifacts" / "iris" / OLD
     was_there = place.exists()
     if not was_there:
         shutil.copytree(trained / "iris" / OLD, place)
     try:
         arguments = ("MODEL_NAME=iris", f"MODEL_VERSION={OLD}")
-        built = server.build(built=origin.is_built(), target="bundled", name=f"{image}-iris", arguments=arguments)
+        server.build(built=origin.is_built(), target="bundled", name=name, arguments=arguments)
+        shutil.copytree(place, folder / "iris" / OLD)
     finally:
         if not was_there:
             shutil.rmtree(place)
-    return built, place if was_there else trained / "iris" / OLD
 
 
 @pytest.fixture(scope="session")
@@ -161,10 +168,8 @@ def folders(trained: Path, broken: Path) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def empty_namespace(request: pytest.FixtureRequest, cluster: str) -> Iterator[str]:
-    """A namespace for one file of tests, or for what one worker runs of it; it goes when the file is done."""
-    file = request.module.__name__.rpartition(".test_")[2].replace("_", "-")
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
-    name = f"e2e-{file}-{worker}".rstrip("-")
+    """A namespace for one file of tests; it goes when the file is done."""
+    name = "-".join(["e2e", *re.findall(r"[a-z]+", request.module.__name__.partition("e2e.")[2].replace("test_", ""))])
     assert cluster
     bundles.make_namespace(name)
     yield name

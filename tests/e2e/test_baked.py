@@ -15,8 +15,7 @@ from tools.deploy.release import Release
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Together with the tests of that image alone: it is built once.
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("image")]
+pytestmark = pytest.mark.e2e
 
 
 @pytest.mark.parametrize(("mode", "answers"), [("standard", 6), ("knative", 5)])

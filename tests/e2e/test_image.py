@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-# Together with those that run one of these images on a cluster.
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("image")]
+pytestmark = pytest.mark.e2e
 
 #: What a pod of the chart has: no capabilities, nothing to write to but /tmp, the image's own user.
 CONFINED = ["--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]  # noqa: S108 - in the container

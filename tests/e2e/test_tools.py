@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-# One release for all of them, so they stay together.
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("targets")]
+pytestmark = pytest.mark.e2e
 
 NAMESPACE = "e2e-targets"
 

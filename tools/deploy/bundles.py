@@ -23,9 +23,19 @@ RESTRICTED = {
 
 
 def make_namespace(name: str) -> None:
-    """Make a namespace that lets only pods in which keep Pod Security 'restricted'; Knative's sidecar keeps it too."""
+    """Make a namespace that lets only pods in which keep Pod Security 'restricted'; Knative's sidecar keeps it too.
+
+    Raises:
+        ClusterError: One of that name is being deleted, and that takes too long.
+    """
+    objects.wait(f"the deleted namespace {name} is gone", lambda: not _is_going(name))
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     objects.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}])
+
+
+def _is_going(namespace: str) -> bool:
+    found = objects.get("v1", "Namespace", namespace)
+    return found is not None and "deletionTimestamp" in found["metadata"]
 
 
 def fill(namespace: str, folders: Iterable[Path], image: str) -> None:

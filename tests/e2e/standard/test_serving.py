@@ -11,7 +11,7 @@ import pytest
 
 from tests.e2e.conftest import NEW, OLD, ROOT, node_ports, refusal, served
 from tests.e2e.load import Load
-from tests.e2e.notes import run_notes
+from tests.e2e.standard.conftest import TWO
 from tools.cluster import objects
 from tools.cluster.commands import ClusterError, succeeds
 from tools.deploy import readiness, smoke
@@ -23,22 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-# One release for all of them, so they stay together.
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("standard")]
+pytestmark = pytest.mark.e2e
 
 ROW = {"instances": [[5.1, 3.5, 1.4, 0.2]]}
 PREDICT = "/v1/models/iris:predict"
-#: A revision that comes up once the old one is still there; one replica would do, two show that both are used.
-TWO = {"scaling": {"minReplicas": 2}}
-
-
-@pytest.fixture(scope="module")
-def release(namespace: str, image: str) -> Iterator[Release]:
-    """The release of this file, serving the old version from the claim."""
-    found = Release("iris", namespace, "iris", "standard", image)
-    served(found, OLD)
-    yield found
-    found.uninstall()
 
 
 @pytest.fixture(scope="module")
@@ -208,67 +196,6 @@ def test_the_mode_never_changes(release: Release, load: Load) -> None:
     served(release, OLD)
 
 
-def test_the_hpa_is_kserves(release: Release) -> None:
-    """The values of `scaling` reach it, null as KServe's own default; it goes when the autoscaler is none again."""
-    quick = {"scaleDown": {"stabilizationWindowSeconds": 60}}
-    hpa = {"autoscaler": "hpa", "minReplicas": 1, "maxReplicas": 2}
-    served(release, OLD, scaling=hpa)
-    by_default = scaler(release)
-    served(release, OLD, scaling=hpa | {"metric": "memory", "target": 70, "behavior": quick})
-    objects.wait("the other metric", lambda: measure(scaler(release)) == ("memory", 70))
-    behavior = scaler(release)["behavior"]
-    served(release, OLD)
-    objects.wait("no autoscaler is left", lambda: not scalers(release))
-
-    assert (by_default["minReplicas"], by_default["maxReplicas"]) == (1, 2)
-    assert measure(by_default) == ("cpu", 80)
-    assert behavior["scaleDown"]["stabilizationWindowSeconds"] == 60
-
-
-def scalers(release: Release) -> list[objects.Object]:
-    """List the HPAs of the namespace."""
-    return objects.items("autoscaling/v2", "HorizontalPodAutoscaler", release.namespace)
-
-
-def scaler(release: Release) -> objects.Object:
-    """Read what the one HPA is to do."""
-    (found,) = scalers(release)
-    spec: objects.Object = found["spec"]
-    return spec
-
-
-def measure(spec: objects.Object) -> tuple[str, int]:
-    """Give what an HPA looks at, and the share of the request that it aims at, in percent."""
-    (metric,) = spec["metrics"]
-    return metric["resource"]["name"], metric["resource"]["target"]["averageUtilization"]
-
-
-def test_keda_is_told_by_kserve(release: Release) -> None:
-    """`kedaMetrics` and `behavior` become KEDA's object; it goes with them. KEDA itself is not here: nothing scales."""
-    target = {"type": "Utilization", "averageUtilization": 60}
-    keda = {
-        "autoscaler": "keda",
-        "minReplicas": 0,
-        "maxReplicas": 2,
-        "kedaMetrics": [{"type": "Resource", "resource": {"name": "cpu", "target": target}}],
-        "behavior": {"scaleUp": {"stabilizationWindowSeconds": 5}},
-    }
-    served(release, OLD, scaling=keda)
-    objects.wait("KEDA's object", lambda: bool(scaled(release)))
-    (spec,) = scaled(release)
-    served(release, OLD)
-    objects.wait("no object of KEDA is left", lambda: not scaled(release))
-
-    assert (spec["minReplicaCount"], spec["maxReplicaCount"]) == (0, 2)
-    assert [(each["type"], each["metadata"]) for each in spec["triggers"]] == [("cpu", {"value": "60"})]
-    assert spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]["scaleUp"]["stabilizationWindowSeconds"] == 5
-
-
-def scaled(release: Release) -> list[objects.Object]:
-    """List what KEDA is to do in the namespace."""
-    return [each["spec"] for each in objects.items("keda.sh/v1alpha1", "ScaledObject", release.namespace)]
-
-
 def test_a_percentage_that_kubectl_sets_is_ignored(release: Release, load: Load) -> None:
     """Why the chart refuses it: KServe takes the field and sends everybody to the new version at once."""
     fragment = json.dumps({"spec": {"predictor": {"canaryTrafficPercent": 10}}})
@@ -277,11 +204,12 @@ def test_a_percentage_that_kubectl_sets_is_ignored(release: Release, load: Load)
     served(release, NEW)
     load.forget()
     load.wait_for(100)
+    answered = set(load.versions)
     ask_kubectl("patch", "inferenceservice", *where, "-p", fragment.replace("10", "null"))
     served(release, OLD)
 
     assert not load.failures
-    assert set(load.versions) == {NEW}
+    assert answered == {NEW}
 
 
 def test_canary_predictors_start_and_get_no_request(release: Release, load: Load) -> None:
@@ -304,42 +232,6 @@ def is_running(name: str, namespace: str) -> bool:
     """Say whether a Deployment is there and has the pods it asks for."""
     found = objects.get("apps/v1", "Deployment", name, namespace)
     return found is not None and objects.is_rolled_out(found)
-
-
-def test_nothing_scales_up_from_none_by_itself(release: Release) -> None:
-    """So the chart refuses no replicas where nobody adds one."""
-    words = refusal(release, release.values(OLD, scaling={"autoscaler": "hpa", "minReplicas": 0}))
-
-    assert "scaling.minReplicas: with autoscaler hpa nothing scales up from 0" in words
-
-
-def test_the_commands_of_the_notes_work(namespace: str, image: str, tmp_path: Path) -> None:
-    """Exactly as printed: wait, forward a port, ask by v1 and v2, and the test."""
-    noted = Release("noted", namespace, "iris", "standard", image)
-    try:
-        printed = run_notes(noted.upgrade(noted.values(OLD)), tmp_path)
-    finally:
-        noted.uninstall()
-
-    assert "noted condition met" in printed
-    assert '"predictions":' in printed
-    assert '"outputs":' in printed
-    assert "v2 gives the golden answers" in printed
-
-
-def test_a_budget_lets_one_of_two_pods_go(release: Release) -> None:
-    """It finds the pods: with two of them one may be away, and eviction of both is not allowed."""
-    served(release, OLD, **TWO, pdb={"enabled": True})
-    objects.wait("the budget counts the pods", lambda: _budget(release) == (2, 1))
-    served(release, OLD)
-
-    assert objects.get("policy/v1", "PodDisruptionBudget", "iris", release.namespace) is None
-
-
-def _budget(release: Release) -> tuple[int, int] | None:
-    found = objects.get("policy/v1", "PodDisruptionBudget", "iris", release.namespace)
-    status = (found or {}).get("status") or {}
-    return status.get("currentHealthy", 0), status.get("disruptionsAllowed", 0)
 
 
 def test_an_emptied_folder_is_never_ready(release: Release, load: Load) -> None:

@@ -1,0 +1,50 @@
+"""What the tests in Knative mode share: a release for each, its door, and its revisions."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.conftest import OLD, served
+from tools.cluster import objects
+from tools.deploy import readiness
+from tools.deploy.doors import Door, open_door
+from tools.deploy.release import Release
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BODY = json.dumps({"instances": [[5.1, 3.5, 1.4, 0.2]]}).encode()
+PREDICT = "/v1/models/iris:predict"
+NUMBERS = itertools.count(1)
+
+
+@pytest.fixture
+def release(namespace: str, image: str) -> Iterator[Release]:
+    """A release of its own for each test, serving the old version: revisions of one test are another one's trouble."""
+    found = Release(f"iris-{next(NUMBERS)}", namespace, "iris", "knative", image)
+    served(found, OLD)
+    yield found
+    found.uninstall()
+
+
+@pytest.fixture
+def door(release: Release) -> Iterator[Door]:
+    """The ingress, by the address that KServe gives the InferenceService."""
+    with open_door(release.name, release.namespace) as found:
+        yield found
+
+
+def revisions(release: Release) -> list[objects.Object]:
+    """List a release's revisions, the oldest first."""
+    selector = f"serving.knative.dev/service={release.name}-predictor"
+    found = objects.items(readiness.KNATIVE, "Revision", release.namespace, selector)
+    return sorted(found, key=lambda each: each["metadata"]["name"])
+
+
+def newest(release: Release) -> objects.Object:
+    """Read the revision that was made last."""
+    return revisions(release)[-1]
