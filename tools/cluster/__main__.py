@@ -52,21 +52,27 @@ def up() -> None:
     if built:
         with step("resolve names without a host"):
             names.detach()
-    with step("load the images"):
-        load(built=built)
+    # The server's image is the largest and the last that is needed.
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        loaded = beside.submit(_timed, "load the server's image", partial(kind.load_image, server.image()))
+        if built:
+            with step("load the parts' images"):
+                load()
+        install(built=built)
+        loaded.result()
+    door = f"http://127.0.0.1:{kind.INGRESS_PORT}"
+    print(f"cluster: ready; context {kind.CONTEXT}, ingress {door}, image {server.image()}")
+
+
+def install(*, built: bool) -> None:
+    """Install what runs on the cluster, unless this version of it is there."""
     # Knative first: KServe's controller looks once, at its start, whether there is any.
-    for name, install in (
-        ("Knative Serving", knative.install),
-        ("KServe", kserve.install),
-        ("ingress", ingress.install),
-    ):
+    for name, part in (("Knative Serving", knative), ("KServe", kserve), ("ingress", ingress)):
         mark = f"{name.replace(' ', '-')}-{fingerprint()}"
         if not kind.has(mark):
             with step(name):
-                install(built=built)
+                part.install(built=built)
             kind.remember(mark)
-    door = f"http://127.0.0.1:{kind.INGRESS_PORT}"
-    print(f"cluster: ready; context {kind.CONTEXT}, ingress {door}, image {server.image()}")
 
 
 def fingerprint() -> str:
@@ -124,19 +130,11 @@ def parts() -> list[sources.Binary]:
     return [*sources.control_plane(), *sources.kserve(), *sources.knative()]
 
 
-def load(*, built: bool) -> None:
-    """Bring the server's image into the node, and with it every other one that was built here; two at a time.
-
-    Args:
-        built: Whether the others were built here, or are pulled by the node.
-    """
-    work = [partial(kind.load_image, server.image())]
-    if built:
-        work += [partial(_load_part, part) for part in (*sources.kserve(), *sources.knative())]
-        work += [partial(kind.load_image, ingress.image())]
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        for done in [pool.submit(each) for each in work]:
-            done.result()
+def load() -> None:
+    """Bring the images that were built here into the node, one after the other."""
+    for part in (*sources.kserve(), *sources.knative()):
+        _load_part(part)
+    kind.load_image(ingress.image())
 
 
 def _load_part(part: sources.Binary) -> None:

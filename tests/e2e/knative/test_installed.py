@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.e2e.conftest import OLD, refusal
+from tests.e2e.conftest import OLD, refusal, served
 from tests.e2e.knative.conftest import newest
 from tests.e2e.notes import run_notes
 from tools.cluster import knative, objects
 from tools.cluster.commands import ClusterError
 from tools.deploy import readiness, smoke
-from tools.deploy.doors import Door, ingress
+from tools.deploy.doors import ingress, open_door
 from tools.deploy.programs import ask_kubectl
 from tools.deploy.release import Release
 
@@ -29,9 +29,19 @@ NODE_SELECTOR = {"nodeSelector": {"kubernetes.io/os": "linux"}}
 SPREAD = {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway"}
 
 
-def test_the_release_answers_with_the_numbers_of_training(release: Release, door: Door, trained: Path) -> None:
+@pytest.fixture(scope="module")
+def release(namespace: str, image: str) -> Iterator[Release]:
+    """One release for all of them: only the last one changes it."""
+    found = Release("iris", namespace, "iris", "knative", image)
+    served(found, OLD)
+    yield found
+    found.uninstall()
+
+
+def test_the_release_answers_with_the_numbers_of_training(release: Release, trained: Path) -> None:
     """v1 and v2 through the ingress, by the way that `make smoke` takes."""
-    lines = smoke.run_smoke(door, trained / "iris" / OLD)
+    with open_door(release.name, release.namespace) as door:
+        lines = smoke.run_smoke(door, trained / "iris" / OLD)
 
     assert [line[:5] for line in lines] == ["ok   "] * 5
     assert readiness.mode(readiness.service(release.name, release.namespace)) == "knative"

@@ -25,6 +25,7 @@ HPA = {"autoscaler": "hpa", "minReplicas": 1, "maxReplicas": 2}
 def test_the_hpa_is_kserves(release: Release) -> None:
     """The values of `scaling` reach it, null as KServe's own default; it goes when the autoscaler is none again."""
     served(release, OLD, scaling=HPA)
+    objects.wait("the autoscaler", lambda: bool(scalers(release)))
     by_default = scaler(release)
     served(release, OLD, scaling=HPA | {"metric": "memory", "target": 70})
     objects.wait("the other metric", lambda: measure(scaler(release)) == ("memory", 70))
@@ -67,6 +68,7 @@ def test_keda_is_told_by_kserve_and_what_was_there_before_stays(release: Release
         "behavior": {"scaleUp": {"stabilizationWindowSeconds": 5}},
     }
     served(release, OLD, scaling=HPA)
+    objects.wait("the autoscaler", lambda: bool(scalers(release)))
     served(release, OLD, scaling=keda)
     objects.wait("KEDA's object", lambda: bool(scaled(release)))
     assert scalers(release)

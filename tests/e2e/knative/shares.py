@@ -1,0 +1,36 @@
+"""Shares of requests: knows how to bring in a new version, to count its answers, and what a count may be by chance."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scipy.stats import binom
+
+from tests.e2e.conftest import NEW, served
+from tests.e2e.knative.conftest import BODY, PREDICT
+from tests.e2e.load import Load
+
+if TYPE_CHECKING:
+    from tools.deploy.doors import Door
+    from tools.deploy.release import Release
+
+REQUESTS = 2000
+
+
+def start_canary(release: Release, percent: int | None = 10) -> None:
+    """Bring in the new version with a share; None leaves the share to kubectl, which has set it before."""
+    served(release, NEW, canary={"trafficPercent": percent, "tagRouting": True})
+
+
+def share_of_new(door: Door) -> int:
+    """Send 2,000 requests and count those that the new version answered; none may fail."""
+    with Load(door, PREDICT, BODY, pause_s=0) as load:
+        load.wait_for(REQUESTS)
+    assert not load.failures
+    return round(REQUESTS * load.versions[NEW] / load.sent)
+
+
+def is_likely(count: int, percent: int) -> bool:
+    """Say whether a count lies in the band that holds 99.9 % of what the percentage gives by chance."""
+    low, high = (binom.ppf(edge, REQUESTS, percent / 100) for edge in (0.0005, 0.9995))
+    return bool(low <= count <= high)
