@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.conformance.target import free_port
 from tests.e2e.conftest import OLD
 from tools.cluster import docker, server
 from tools.cluster.commands import ClusterError, run
@@ -28,11 +29,11 @@ READY = "iris is ready at"
 @contextmanager
 def container(image: str, words: list[str], arguments: list[str]) -> Iterator[Door]:
     """Start a container, reached by ports of the loopback address, and remove it afterwards."""
-    ports = ["--publish", "127.0.0.1::8080", "--publish", "127.0.0.1::8081"]
+    http, grpc = free_port(), free_port()
+    ports = ["--publish", f"127.0.0.1:{http}:8080", "--publish", f"127.0.0.1:{grpc}:8081"]
     name = run(["docker", "run", "--detach", *CONFINED, *ports, *words, image, *arguments]).strip()
     try:
-        found = [run(["docker", "port", name, port]).split()[0].rpartition(":")[2] for port in ("8080", "8081")]
-        yield Door(f"http://127.0.0.1:{found[0]}", grpc=f"127.0.0.1:{found[1]}")
+        yield Door(f"http://127.0.0.1:{http}", grpc=f"127.0.0.1:{grpc}")
     finally:
         run(["docker", "rm", "--force", "--volumes", name])
 

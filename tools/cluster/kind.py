@@ -14,6 +14,8 @@ CONTEXT = f"kind-{NAME}"
 NODE = f"{NAME}-control-plane"
 #: Doors of the cluster, all on the loopback address: the ingress, then a Service of a test's own (REST, gRPC).
 INGRESS_PORT, REST_PORT, GRPC_PORT = 31080, 31081, 31082
+#: kind mounts a tmpfs at /tmp. The cluster need not outlive its node, and etcd waits for each write to a disk.
+ETCD = {"dataDir": "/tmp/etcd"}  # noqa: S108 - in the node
 
 
 def _kind() -> str:
@@ -91,9 +93,11 @@ def configuration(*, built: bool) -> dict[str, object]:
         "apiVersion": "kind.x-k8s.io/v1alpha4",
         "nodes": [{"role": "control-plane", "extraPortMappings": ports}],
     }
+    patches: list[dict[str, object]] = [{"kind": "ClusterConfiguration", "etcd": {"local": ETCD}}]
     if built:
         found["networking"] = {"disableDefaultCNI": True, "kubeProxyMode": "none", "podSubnet": "10.244.0.0/16"}
-        found["kubeadmConfigPatches"] = [yaml.safe_dump(patch) for patch in _patches()]
+        patches = _patches()
+    found["kubeadmConfigPatches"] = [yaml.safe_dump(patch) for patch in patches]
     return found
 
 
@@ -105,7 +109,7 @@ def _patches() -> list[dict[str, object]]:
         {
             "kind": "ClusterConfiguration",
             **images,
-            "etcd": {"local": {**images, "imageTag": tags["etcd"]}},
+            "etcd": {"local": {**ETCD, **images, "imageTag": tags["etcd"]}},
             "dns": {**images, "imageTag": tags["coredns"]},
         },
         {

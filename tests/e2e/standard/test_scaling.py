@@ -19,19 +19,38 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.e2e
 
 
-HPA = {"autoscaler": "hpa", "minReplicas": 1, "maxReplicas": 2}
+def test_autoscalers_are_told_and_none_is_taken_away_beside_keda(release: Release) -> None:
+    """The values of `scaling` reach KServe's HPA, null as its own default, and KEDA's object.
 
-
-def test_the_hpa_is_kserves(release: Release) -> None:
-    """The values of `scaling` reach it, null as KServe's own default; it goes when the autoscaler is none again."""
-    served(release, OLD, scaling=HPA)
-    objects.wait("the autoscaler", lambda: bool(scalers(release)))
+    What values.yaml says to delete by hand is left each time. KEDA itself is not here: nothing scales by its object.
+    """
+    hpa = {"autoscaler": "hpa", "minReplicas": 1, "maxReplicas": 2}
+    target = {"type": "Utilization", "averageUtilization": 60}
+    keda = {
+        "autoscaler": "keda",
+        "minReplicas": 0,
+        "maxReplicas": 2,
+        "kedaMetrics": [{"type": "Resource", "resource": {"name": "cpu", "target": target}}],
+        "behavior": {"scaleUp": {"stabilizationWindowSeconds": 5}},
+    }
+    served(release, OLD, scaling=hpa)
+    objects.wait("the HPA", lambda: bool(scalers(release)))
     by_default = scaler(release)
-    served(release, OLD, scaling=HPA | {"metric": "memory", "target": 70})
+    served(release, OLD, scaling=hpa | {"metric": "memory", "target": 70})
     objects.wait("the other metric", lambda: measure(scaler(release)) == ("memory", 70))
+    served(release, OLD, scaling=keda)
+    objects.wait("KEDA's object", lambda: bool(scaled(release)))
+    assert scalers(release)
+    ask_kubectl("delete", "hpa", "iris-predictor", "-n", release.namespace)
+    (told,) = scaled(release)
     served(release, OLD)
-    objects.wait("no autoscaler is left", lambda: not scalers(release))
+    assert scaled(release)
+    ask_kubectl("delete", "scaledobject", "iris-predictor", "-n", release.namespace)
 
+    assert not scalers(release)
+    assert (told["minReplicaCount"], told["maxReplicaCount"]) == (0, 2)
+    assert [(each["type"], each["metadata"]) for each in told["triggers"]] == [("cpu", {"value": "60"})]
+    assert told["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]["scaleUp"]["stabilizationWindowSeconds"] == 5
     assert (by_default["minReplicas"], by_default["maxReplicas"]) == (1, 2)
     assert measure(by_default) == ("cpu", 80)
 
@@ -52,36 +71,6 @@ def measure(spec: objects.Object) -> tuple[str, int]:
     """Give what an HPA looks at, and the share of the request that it aims at, in percent."""
     (metric,) = spec["metrics"]
     return metric["resource"]["name"], metric["resource"]["target"]["averageUtilization"]
-
-
-def test_keda_is_told_by_kserve_and_what_was_there_before_stays(release: Release) -> None:
-    """`kedaMetrics` and `behavior` become KEDA's object. What values.yaml says to delete by hand is left each time.
-
-    KEDA itself is not here: nothing scales.
-    """
-    target = {"type": "Utilization", "averageUtilization": 60}
-    keda = {
-        "autoscaler": "keda",
-        "minReplicas": 0,
-        "maxReplicas": 2,
-        "kedaMetrics": [{"type": "Resource", "resource": {"name": "cpu", "target": target}}],
-        "behavior": {"scaleUp": {"stabilizationWindowSeconds": 5}},
-    }
-    served(release, OLD, scaling=HPA)
-    objects.wait("the autoscaler", lambda: bool(scalers(release)))
-    served(release, OLD, scaling=keda)
-    objects.wait("KEDA's object", lambda: bool(scaled(release)))
-    assert scalers(release)
-    ask_kubectl("delete", "hpa", "iris-predictor", "-n", release.namespace)
-    (spec,) = scaled(release)
-    served(release, OLD)
-    assert scaled(release)
-    ask_kubectl("delete", "scaledobject", "iris-predictor", "-n", release.namespace)
-
-    assert not scalers(release)
-    assert (spec["minReplicaCount"], spec["maxReplicaCount"]) == (0, 2)
-    assert [(each["type"], each["metadata"]) for each in spec["triggers"]] == [("cpu", {"value": "60"})]
-    assert spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]["scaleUp"]["stabilizationWindowSeconds"] == 5
 
 
 def scaled(release: Release) -> list[objects.Object]:
