@@ -14,8 +14,6 @@ CONTEXT = f"kind-{NAME}"
 NODE = f"{NAME}-control-plane"
 #: Doors of the cluster, all on the loopback address: the ingress, then a Service of a test's own (REST, gRPC).
 INGRESS_PORT, REST_PORT, GRPC_PORT = 31080, 31081, 31082
-#: kind mounts a tmpfs at /tmp. The cluster need not outlive its node, and etcd waits for each write to a disk.
-ETCD = {"dataDir": "/tmp/etcd"}  # noqa: S108 - in the node
 
 
 def _kind() -> str:
@@ -93,23 +91,22 @@ def configuration(*, built: bool) -> dict[str, object]:
         "apiVersion": "kind.x-k8s.io/v1alpha4",
         "nodes": [{"role": "control-plane", "extraPortMappings": ports}],
     }
-    patches: list[dict[str, object]] = [{"kind": "ClusterConfiguration", "etcd": {"local": ETCD}}]
     if built:
         found["networking"] = {"disableDefaultCNI": True, "kubeProxyMode": "none", "podSubnet": "10.244.0.0/16"}
-        patches = _patches()
-    found["kubeadmConfigPatches"] = [yaml.safe_dump(patch) for patch in patches]
+        found["kubeadmConfigPatches"] = [yaml.safe_dump(patch) for patch in _patches()]
     return found
 
 
 def _patches() -> list[dict[str, object]]:
-    # Images of our own, a host that may have cgroup v1 only, and a resolver that pods can reach.
+    # Images of our own, a host that may have cgroup v1 only, and a resolver that pods can reach. etcd waits for each write
+    # to a disk, and the cluster need not outlive its node: it writes where kind mounts a tmpfs.
     tags = {part.image: part.tag for part in sources.control_plane()}
     images = {"imageRepository": sources.REGISTRY}
     return [
         {
             "kind": "ClusterConfiguration",
             **images,
-            "etcd": {"local": {**ETCD, **images, "imageTag": tags["etcd"]}},
+            "etcd": {"local": {**images, "imageTag": tags["etcd"], "dataDir": "/tmp/etcd"}},  # noqa: S108 - in the node
             "dns": {**images, "imageTag": tags["coredns"]},
         },
         {
