@@ -98,8 +98,8 @@ def configuration(*, built: bool) -> dict[str, object]:
 
 
 def _patches() -> list[dict[str, object]]:
-    # Images of our own, a host that may have cgroup v1 only, and a resolver that pods can reach. etcd waits for each write
-    # to a disk, and the cluster need not outlive its node: it writes where kind mounts a tmpfs.
+    # Images of our own, a host that may have cgroup v1 only, and a resolver that pods can reach. etcd writes where kind
+    # mounts a tmpfs: it would wait for a disk each time, and the cluster need not outlive its node.
     tags = {part.image: part.tag for part in sources.control_plane()}
     images = {"imageRepository": sources.REGISTRY}
     return [
