@@ -193,7 +193,7 @@ rollback: setup ## Give the revision before all requests
 
 .PHONY: e2e
 e2e: cluster-up ## Make the cluster and run the end-to-end tests on it; the cluster stays
-	@$(PYTEST) -n $(E2E_JOBS) --dist loadfile -m e2e --e2e -v -o faulthandler_timeout=900 tests/e2e $(E2E_WORDS)
+	@$(PYTEST) -n $(E2E_JOBS) --dist loadfile --no-loadscope-reorder -m e2e --e2e -v -o faulthandler_timeout=900 tests/e2e $(E2E_WORDS)
 
 ##@ A release
 

@@ -29,6 +29,13 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 #: The two versions that the tests move between; trained from different seeds, so that they answer differently.
 OLD, NEW = "1.0.0", "1.1.0"
 
+#: These begin: what began last would run alone in the end.
+LONGEST = (
+    "e2e/knative/test_scaling.py",
+    "e2e/standard/test_serving.py",
+    "e2e/knative/test_shares.py",
+    "e2e/knative/test_owners.py",
+)
 
 #: What tests have measured, by its name; shown at the end of the run and kept beside the dumps.
 MEASURED = pytest.StashKey[dict[str, object]]()
@@ -73,10 +80,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip everything here, with the reason, unless a cluster was asked for; they change the cluster."""
     ours = [item for item in items if item.get_closest_marker("e2e")]
-    if ours and not config.getoption("--e2e"):
+    if config.getoption("--e2e"):
+        items.sort(key=_turn)
+    elif ours:
         reason = pytest.mark.skip(reason="changes a cluster; `make e2e` makes one and runs it")
         for item in ours:
             item.add_marker(reason)
+
+
+def _turn(item: pytest.Item) -> int:
+    name = item.path.relative_to(ROOT / "tests").as_posix()
+    return LONGEST.index(name) if name in LONGEST else len(LONGEST)
 
 
 @pytest.hookimpl(wrapper=True)
