@@ -15,7 +15,7 @@ import pytest
 
 from tests.e2e import dump
 from tests.once import made_once
-from tools.cluster import kind, objects, origin, server
+from tools.cluster import objects, origin, server
 from tools.cluster.commands import ClusterError, run
 from tools.deploy import bundles, readiness
 from tools.deploy.programs import ask_kubectl
@@ -216,8 +216,3 @@ def refusal(release: Release, values: dict[str, Any]) -> str:
     with pytest.raises(ClusterError) as caught:
         release.upgrade(values)
     return str(caught.value)
-
-
-def node_ports() -> tuple[int, int]:
-    """The two ports of this machine that a Service of a test may have: for REST and for gRPC."""
-    return kind.REST_PORT, kind.GRPC_PORT

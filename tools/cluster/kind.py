@@ -1,5 +1,6 @@
 """The cluster itself: knows how to start, feed, describe and end one with kind; knows nothing of what runs on it."""
 
+import socket
 import tempfile
 from pathlib import Path
 
@@ -14,6 +15,8 @@ CONTEXT = f"kind-{NAME}"
 NODE = f"{NAME}-control-plane"
 #: Doors of the cluster, all on the loopback address: the ingress, then a Service of a test's own (REST, gRPC).
 INGRESS_PORT, REST_PORT, GRPC_PORT = 31080, 31081, 31082
+#: Of Kubernetes itself, on the node.
+API_PORT = 6443
 
 
 def _kind() -> str:
@@ -73,6 +76,21 @@ def load_image(image: str) -> None:
         archive = Path(scratch, "image.tar")
         run(["docker", "save", "--output", archive, image])
         load(archive, mark)
+
+
+def address() -> str:
+    """Give the address at which this machine reaches the node's ports.
+
+    On Linux it is the node's own, with nothing in between that could lose a connection. Where containers run in a
+    virtual machine it is the loopback address, by Docker's proxy.
+    """
+    form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+    found = run(["docker", "inspect", "--format", form, NODE]).strip()
+    try:
+        socket.create_connection((found, API_PORT), timeout=2.0).close()
+    except OSError:
+        return "127.0.0.1"
+    return found
 
 
 def export_logs(folder: Path) -> None:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.conftest import NEW, OLD, ROOT, node_ports, refusal, served
+from tests.e2e.conftest import NEW, OLD, ROOT, refusal, served
 from tests.e2e.load import Load
 from tests.e2e.standard.conftest import TWO
-from tools.cluster import objects
+from tools.cluster import kind, objects
 from tools.cluster.commands import ClusterError, succeeds
 from tools.deploy import readiness, smoke
 from tools.deploy.doors import Door, open_door
@@ -34,15 +34,15 @@ def door(release: Release) -> Door:
     """The Service, from outside: a second one in front of the same pods, which has ports of the node."""
     selector = objects.get("v1", "Service", "iris-predictor", release.namespace)
     assert selector is not None
-    http, grpc = node_ports()
     ports = [
-        {"name": "http", "port": 80, "targetPort": 8080, "nodePort": http},
-        {"name": "grpc", "port": 81, "targetPort": 8081, "nodePort": grpc},
+        {"name": "http", "port": 80, "targetPort": 8080, "nodePort": kind.REST_PORT},
+        {"name": "grpc", "port": 81, "targetPort": 8081, "nodePort": kind.GRPC_PORT},
     ]
     spec = {"type": "NodePort", "selector": selector["spec"]["selector"], "ports": ports}
     metadata = {"name": "door", "namespace": release.namespace}
     objects.apply([{"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}])
-    return Door(f"http://127.0.0.1:{http}", grpc=f"127.0.0.1:{grpc}")
+    node = kind.address()
+    return Door(f"http://{node}:{kind.REST_PORT}", grpc=f"{node}:{kind.GRPC_PORT}")
 
 
 @pytest.fixture
