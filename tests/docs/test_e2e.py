@@ -9,9 +9,10 @@ import pytest
 from tests.conftest import ROOT
 
 PAGE = ROOT.joinpath("docs", "e2e.md").read_text("utf-8")
-FILES = {file.stem: file.read_text("utf-8") for file in ROOT.joinpath("tests", "e2e").rglob("test_*.py")}
+FILES = sorted(ROOT.joinpath("tests", "e2e").rglob("test_*.py"))
+TEXT = "\n".join(file.read_text("utf-8") for file in FILES)
 #: What a claim can be shown by: a file of tests, or one of its functions.
-TESTS = {*FILES, *re.findall(r"^def (test_\w+)", "\n".join(FILES.values()), re.MULTILINE)}
+TESTS = {*(file.stem for file in FILES), *re.findall(r"^def (test_\w+)", TEXT, re.MULTILINE)}
 #: The second column of the table; a name may be cut by an ellipsis at either end, or in its middle.
 NAMED = sorted({name for line in PAGE.splitlines() for name in re.findall(r"`((?:…\w|test_)[\w…]*)`", line)})
 
