@@ -116,7 +116,7 @@ workflows: setup ## actionlint over .github/workflows; built into the user's cac
 
 .PHONY: cover
 cover: setup ## Every test, and the lines they miss as pages in htmlcov/
-	@$(RUN) -m pytest --cov --cov-report=term-missing --cov-report=html
+	@$(RUN) -m pytest --everywhere --cov --cov-report=term-missing --cov-report=html
 
 .PHONY: chart
 chart: setup tools ## The chart alone: lint and suites in both Helms, schemas, Pod Security, manifests, image; no mutations
@@ -128,7 +128,7 @@ chart-mutate: setup tools ## Break the chart in every place, one at a time; its 
 
 .PHONY: conformance
 conformance: setup ## The black-box suite alone; BASE_URL=http://host:port points it at a running server
-	@$(RUN) -m pytest -m conformance tests/conformance $(if $(BASE_URL),--base-url $(BASE_URL))
+	@$(RUN) -m pytest -m conformance tests/conformance --everywhere $(if $(BASE_URL),--base-url $(BASE_URL))
 
 .PHONY: fuzz
 fuzz: setup ## The generated hostile requests alone

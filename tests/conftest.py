@@ -26,6 +26,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Let the conformance suite take a running server as its target."""
     group = parser.getgroup("served models")
     group.addoption("--base-url", help="run the conformance suite against this server instead of starting some")
+    group.addoption(
+        "--everywhere", action="store_true", help="run it for every model both in process and as the real command"
+    )
     group.addoption("--grpc", help="host:port of that server's gRPC; without it the gRPC cases are skipped")
     group.addoption("--model", help="name of the model on that server; left out, the one that it lists")
     group.addoption("--bundle", type=Path, help="folder of the bundle that server serves, for expected answers")

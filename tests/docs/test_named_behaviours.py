@@ -26,7 +26,7 @@ HERE = "tests/docs/test_named_behaviours.py::"
 FACADE = "tests/model_server/edge/test_facade.py::"
 OPERATIONS = "tests/conformance/test_operations.py::"
 BUNDLE = "tests/model_server/test_bundle.py::"
-REAL = "[in-process:breast-cancer]"
+REAL = "[command:breast-cancer]"
 
 BEHAVIOURS: dict[str, str] = {
     "health: answers 200 while the process lives": OPERATIONS + "test_health_tells_what_is_loaded" + REAL,
@@ -35,7 +35,7 @@ BEHAVIOURS: dict[str, str] = {
     "ready: answers 200 once the model is loaded": OPERATIONS + "test_ready_says_ready" + REAL,
     "ready: answers 503 with a reason before": FACADE + "test_a_server_listens_before_its_model_is_loaded",
     "predict: answers 200 to a valid row": "tests/conformance/test_facade.py::test_predict_answers_one_row"
-    "[in-process:breast-cancer-/predict]",
+    "[command:breast-cancer-/predict]",
     "predict: the answer has exactly its keys": "tests/conformance/test_facade.py"
     "::test_a_vector_answer_has_exactly_its_keys" + REAL,
     "predict: the label is the right class": FACADE + "test_the_first_mass_is_malignant",
@@ -51,7 +51,7 @@ BEHAVIOURS: dict[str, str] = {
     + "test_unload_makes_the_model_unready_until_it_is_loaded"
     + REAL,
     "batch: answers each row, in order, with the count": "tests/conformance/test_facade.py"
-    "::test_a_batch_answers_each_row[in-process:breast-cancer-7-/predict/batch]",
+    "::test_a_batch_answers_each_row[command:breast-cancer-7-/predict/batch]",
     "batch: no rows are 422": FACADE + "test_a_batch_of_vectors_has_its_limit[0-422]",
     "batch: as many rows as allowed are answered": FACADE + "test_a_batch_of_vectors_has_its_limit[512-200]",
     "batch: one row more is 422": FACADE + "test_a_batch_of_vectors_has_its_limit[513-422]",
