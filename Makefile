@@ -7,7 +7,8 @@ GRPC_PORT ?= 8081
 VENV ?= .venv
 NAMESPACE ?= models
 MODE ?= standard
-# Test files run side by side; more than the cores only slows the servers they talk to. Tests on a cluster mostly wait.
+# Test files run side by side; more than the cores only slows the servers they talk to. On a cluster
+# tests wait for pods, too: four keep two cores busy.
 JOBS ?= 2
 E2E_JOBS ?= 4
 

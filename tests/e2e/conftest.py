@@ -89,8 +89,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _turn(item: pytest.Item) -> int:
-    name = item.path.relative_to(ROOT / "tests").as_posix()
-    return LONGEST.index(name) if name in LONGEST else len(LONGEST)
+    # Whatever else is collected beside these tests, doctests outside tests/ too, keeps its order behind them.
+    path = item.path.as_posix()
+    return next((turn for turn, name in enumerate(LONGEST) if path.endswith(name)), len(LONGEST))
 
 
 @pytest.hookimpl(wrapper=True)
