@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import hypothesis
@@ -53,14 +54,24 @@ def pytest_report_header(config: pytest.Config) -> str:
 @pytest.fixture(scope="session")
 def registry(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A registry in which every example model is trained and promoted; read only."""
+    return _registry(request, tmp_path_factory, EXAMPLES)
+
+
+@pytest.fixture(scope="session")
+def registry_of_one(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with breast-cancer alone, for what needs no other and runs alone: a third of the training."""
+    return _registry(request, tmp_path_factory, ("breast-cancer",))
+
+
+def _registry(request: pytest.FixtureRequest, factory: pytest.TempPathFactory, models: tuple[str, ...]) -> Path:
     given: Path | None = request.config.getoption("--registry")
     if given is not None:
         return given.resolve()
-    return made_once(tmp_path_factory, "registry", _train_all)
+    return made_once(factory, f"registry-of-{len(models)}", partial(_train_all, models))
 
 
-def _train_all(folder: Path) -> None:
-    started = {name: _train(name, folder) for name in EXAMPLES}
+def _train_all(models: tuple[str, ...], folder: Path) -> None:
+    started = {name: _train(name, folder) for name in models}
     for name, process in started.items():
         output, _ = process.communicate(timeout=300)
         assert process.returncode == 0, f"training {name} failed:\n{output.decode()}"

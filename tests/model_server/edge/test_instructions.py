@@ -26,10 +26,10 @@ MOST = 275_000
 @pytest.mark.skipif(
     shutil.which("callgrind_control") is None, reason="Valgrind is not installed; calls are counted all the same"
 )
-def test_a_request_costs_no_more_instructions_than_it_did(registry: Path, tmp_path: Path) -> None:
+def test_a_request_costs_no_more_instructions_than_it_did(registry_of_one: Path, tmp_path: Path) -> None:
     """One row of 30 numbers, 32 at once, from the wire to the wire."""
     valgrind = ["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={tmp_path / 'out'}"]
-    program = [sys.executable, "-m", "tests.model_server.edge.instructions", str(registry), str(tmp_path / "log")]
+    program = [sys.executable, "-m", "tests.model_server.edge.instructions", str(registry_of_one), str(tmp_path / "log")]
     done = subprocess.run(
         [*valgrind, *program],
         cwd=ROOT,
