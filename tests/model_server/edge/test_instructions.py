@@ -29,7 +29,8 @@ MOST = 275_000
 def test_a_request_costs_no_more_instructions_than_it_did(registry_of_one: Path, tmp_path: Path) -> None:
     """One row of 30 numbers, 32 at once, from the wire to the wire."""
     valgrind = ["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={tmp_path / 'out'}"]
-    program = [sys.executable, "-m", "tests.model_server.edge.instructions", str(registry_of_one), str(tmp_path / "log")]
+    words = [str(registry_of_one), str(tmp_path / "log")]
+    program = [sys.executable, "-m", "tests.model_server.edge.instructions", *words]
     done = subprocess.run(
         [*valgrind, *program],
         cwd=ROOT,
