@@ -32,6 +32,8 @@ COREFILE = """.:53 {
     reload
 }
 """
+#: How a container of the test's image starts.
+CONFIG = {"Entrypoint": ["/usr/local/bin/tool"], "User": "7"}
 
 
 def test_coredns_keeps_all_but_what_asks_outside() -> None:
@@ -51,9 +53,7 @@ def image(tmp_path: Path) -> dict[str, Any]:
     binary = tmp_path / "tool"
     binary.write_bytes(b"binary")
     target = tmp_path / "image.tar"
-    archives.write(
-        target, "kind.local/tool:1", {"usr/local/bin/tool": binary}, entrypoint=["/usr/local/bin/tool"], user="7"
-    )
+    archives.write(target, "kind.local/tool:1", {"usr/local/bin/tool": binary}, CONFIG)
     with tarfile.open(target) as archive:
         found = {entry.name: (archive.extractfile(entry) or target.open("rb")).read() for entry in archive}
     return {"bytes": target.read_bytes(), "files": found, "binary": binary, "target": target}
@@ -75,7 +75,7 @@ def test_the_same_files_give_the_same_archive(image: dict[str, Any], tmp_path: P
     """Nothing of the time or the machine is in it."""
     again = tmp_path / "again.tar"
     files = {"usr/local/bin/tool": image["binary"]}
-    archives.write(again, "kind.local/tool:1", files, entrypoint=["/usr/local/bin/tool"], user="7")
+    archives.write(again, "kind.local/tool:1", files, CONFIG)
 
     assert again.read_bytes() == image["bytes"]
 

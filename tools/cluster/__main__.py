@@ -4,7 +4,6 @@ import argparse
 import hashlib
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -41,23 +40,20 @@ def up() -> None:
     print(f"cluster: images are {'built here' if built else 'pulled'} (E2E_IMAGES)", flush=True)
     if built:
         warn_of_little_disk()
-        build()
+        image = build()
     else:
         with step("the server's image"):
             server.build(built=False)
-    if not kind.runs():
+        image = None
+    if not kind.runs(image):
         with step("kind create cluster"):
             kind.delete()
-            kind.create(built=built)
-    if built:
-        with step("resolve names without a host"):
-            names.detach()
-    # The server's image is the largest and the last that is needed.
+            kind.create(image)
     with ThreadPoolExecutor(max_workers=1) as beside:
         loaded = beside.submit(_timed, "load the server's image", partial(kind.load_image, server.image()))
         if built:
-            with step("load the parts' images"):
-                load()
+            with step("resolve names without a host"):
+                names.detach()
         install(built=built)
         loaded.result()
     door = f"http://127.0.0.1:{kind.INGRESS_PORT}"
@@ -78,7 +74,7 @@ def install(*, built: bool) -> None:
 def fingerprint() -> str:
     """Hash what the cluster's parts are made from: another version of it installs them anew."""
     digest = hashlib.sha256()
-    for part in parts():
+    for part in sources.parts():
         digest.update(f"{part} {gotools.fingerprint(part.tool)}".encode())
     for file in sorted(path for path in Path(__file__).parent.rglob("*") if path.is_file() and path.suffix != ".pyc"):
         digest.update(file.read_bytes())
@@ -92,13 +88,16 @@ def warn_of_little_disk() -> None:
         print(f"cluster: {free:.0f} GB are free; a first build may need {DISK_NEEDED_GB}", file=sys.stderr, flush=True)
 
 
-def build() -> None:
+def build() -> str:
     """Build every binary and image that is not there yet.
 
     Two at a time: one waits for packages or links on one core while the other compiles. What fails ends the rest before
     it starts.
+
+    Returns:
+        The node's image.
     """
-    tools = dict.fromkeys([*(part.tool for part in parts()), "kind"])
+    tools = dict.fromkeys([*(part.tool for part in sources.parts()), "kind"])
     work: list[tuple[str, Callable[[], object]]] = [
         (tool, partial(gotools.build, tool, next(iter(gotools.binaries(tool))))) for tool in tools
     ]
@@ -115,36 +114,12 @@ def build() -> None:
             if not each.cancelled():
                 each.result()
     with step("the node's image"):
-        node.image()
-    with step("the ingress's image"):
-        ingress.image()
+        return node.image([ingress.image()])
 
 
 def _timed(name: str, make: Callable[[], object]) -> None:
     with step(name, at_least_s=1.0):
         make()
-
-
-def parts() -> list[sources.Binary]:
-    """List the images of one binary each that run on the cluster beside its control plane."""
-    return [*sources.control_plane(), *sources.kserve(), *sources.knative()]
-
-
-def load() -> None:
-    """Bring the images that were built here into the node, one after the other."""
-    for part in (*sources.kserve(), *sources.knative()):
-        _load_part(part)
-    kind.load_image(ingress.image())
-
-
-def _load_part(part: sources.Binary) -> None:
-    mark = f"{part.image}-{gotools.fingerprint(part.tool)}"
-    if kind.has(mark):
-        return
-    with tempfile.TemporaryDirectory(dir=gotools.cache()) as scratch:
-        archive = Path(scratch, f"{part.image}.tar")
-        node.archive(part, archive)
-        kind.load(archive, mark)
 
 
 def main() -> int:

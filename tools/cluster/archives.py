@@ -4,23 +4,20 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 BINARIES = "usr/local/bin"
 
 
-def write(
-    target: Path, reference: str, files: Mapping[str, Path], *, entrypoint: Sequence[str] = (), user: str = ""
-) -> None:
+def write(target: Path, reference: str, files: Mapping[str, Path], config: Mapping[str, object]) -> None:
     """Write an image FROM scratch as an archive; the same files give the same bytes.
 
     Args:
         target: The archive.
         reference: The image's name and tag.
         files: The path in the image, without a leading slash, and the file; every one is executable.
-        entrypoint: How a container starts when nothing else is said.
-        user: Its user, by number; root by default.
+        config: How a container starts when nothing else is said, in Docker's words: Entrypoint, User, Env.
     """
     layer = _layer(files)
     digest = hashlib.sha256(layer).hexdigest()
@@ -28,16 +25,16 @@ def write(
         "architecture": "amd64",
         "os": "linux",
         "created": "1970-01-01T00:00:00Z",
-        "config": {"Entrypoint": list(entrypoint), "Env": [f"PATH=/{BINARIES}"], "User": user, "WorkingDir": "/"},
+        "config": {"WorkingDir": "/", **config},
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
         "history": [{"created": "1970-01-01T00:00:00Z"}],
     }
-    config = json.dumps(image).encode()
-    name = f"{hashlib.sha256(config).hexdigest()}.json"
+    description = json.dumps(image).encode()
+    name = f"{hashlib.sha256(description).hexdigest()}.json"
     manifest = [{"Config": name, "RepoTags": [reference], "Layers": [f"{digest}/layer.tar"]}]
     with tarfile.open(target, "w") as archive:
         _add(archive, f"{digest}/layer.tar", layer)
-        _add(archive, name, config)
+        _add(archive, name, description)
         _add(archive, "manifest.json", json.dumps(manifest).encode())
 
 

@@ -25,6 +25,16 @@ def has(image: str) -> bool:
     return succeeds(["docker", "image", "inspect", image])
 
 
+def identity(image: str) -> str:
+    """Give the hash by which the daemon knows an image."""
+    return run(["docker", "image", "inspect", "--format", "{{.Id}}", image]).strip()
+
+
+def save(image: str, archive: Path) -> None:
+    """Write an image into an archive."""
+    run(["docker", "save", "--output", archive, image])
+
+
 def from_root(root: Root) -> str:
     """Make an image of a root file system unless it is there.
 

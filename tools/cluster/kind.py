@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from tools import gotools
-from tools.cluster import node, sources
+from tools.cluster import docker, sources
 from tools.cluster.commands import run, succeeds
 
 NAME = "model-server"
@@ -23,26 +23,32 @@ def _kind() -> str:
     return str(gotools.build("kind"))
 
 
-def runs() -> bool:
-    """Say whether the cluster is there and its API answers; one that a restarted daemon left behind does not."""
+def runs(image: str | None) -> bool:
+    """Say whether the cluster is there and its API answers; one that a restarted daemon left behind does not.
+
+    Args:
+        image: What the node has to be made of; None for any.
+    """
     if NAME not in run([_kind(), "get", "clusters"]).split():
+        return False
+    if image not in (None, run(["docker", "inspect", "--format", "{{.Config.Image}}", NODE]).strip()):
         return False
     ask = ["docker", "exec", NODE, "kubectl", "--kubeconfig=/etc/kubernetes/admin.conf"]
     return succeeds([*ask, "get", "--raw", "/readyz"])
 
 
-def create(*, built: bool) -> None:
+def create(image: str | None) -> None:
     """Start the cluster; its context becomes the current one of the kubeconfig.
 
     Args:
-        built: From the node image that is made here, else from kind's own.
+        image: The node's, made here; None for kind's own.
     """
     words = [_kind(), "create", "cluster", "--name", NAME, "--wait", "120s"]
-    if built:
-        words += ["--image", node.image()]
+    if image is not None:
+        words += ["--image", image]
     with tempfile.TemporaryDirectory() as scratch:
         config = Path(scratch, "kind.yaml")
-        config.write_text(yaml.safe_dump(configuration(built=built)), "utf-8")
+        config.write_text(yaml.safe_dump(configuration(built=image is not None)), "utf-8")
         run([*words, "--config", config], timeout_s=600)
 
 
@@ -61,21 +67,16 @@ def remember(mark: str) -> None:
     run(["docker", "exec", NODE, "sh", "-c", f"mkdir -p /kind/given && touch /kind/given/{mark}"])
 
 
-def load(archive: Path, mark: str) -> None:
-    """Bring an archive of images into the node, and mark it as loaded."""
-    run([_kind(), "load", "image-archive", archive, "--name", NAME], timeout_s=600)
-    remember(mark)
-
-
 def load_image(image: str) -> None:
     """Bring an image of the Docker daemon into the node, unless it is there."""
-    mark = run(["docker", "image", "inspect", "--format", "{{.Id}}", image]).strip().replace(":", "-")
+    mark = docker.identity(image).replace(":", "-")
     if has(mark):
         return
     with tempfile.TemporaryDirectory(dir=gotools.cache()) as scratch:
         archive = Path(scratch, "image.tar")
-        run(["docker", "save", "--output", archive, image])
-        load(archive, mark)
+        docker.save(image, archive)
+        run([_kind(), "load", "image-archive", archive, "--name", NAME], timeout_s=600)
+    remember(mark)
 
 
 def address() -> str:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from tools import gotools
+from tools.cluster import archives
 from tools.cluster.debian import Root
 
 #: Images that are built here carry this name instead of a registry's: nothing would pull it.
@@ -21,6 +22,10 @@ NODE = Root(
 )
 
 
+#: What has no limit of memory collects garbage a quarter as often: the cluster is small and short-lived.
+SELDOM = ("GOGC=400",)
+
+
 @dataclass(frozen=True)
 class Binary:
     """An image of one Go binary: the tool of tools/go, which of its binaries, and how it is started."""
@@ -31,11 +36,18 @@ class Binary:
     tag: str
     entrypoint: tuple[str, ...] = ()
     user: str = ""
+    environment: tuple[str, ...] = ()
 
     @property
     def reference(self) -> str:
         """The image's name in the cluster."""
         return f"{REGISTRY}/{self.image}:{self.tag}"
+
+    @property
+    def config(self) -> dict[str, object]:
+        """How its container starts, in Docker's words."""
+        variables = [f"PATH=/{archives.BINARIES}", *self.environment]
+        return {"Entrypoint": list(self.entrypoint), "User": self.user, "Env": variables}
 
 
 def control_plane() -> list[Binary]:
@@ -43,8 +55,8 @@ def control_plane() -> list[Binary]:
     kubernetes = gotools.version("kubernetes")
     names = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
     return [
-        *(Binary("kubernetes", name, name, kubernetes) for name in names),
-        Binary("etcd", "etcd", "etcd", gotools.version("etcd")),
+        *(Binary("kubernetes", name, name, kubernetes, environment=SELDOM) for name in names),
+        Binary("etcd", "etcd", "etcd", gotools.version("etcd"), environment=SELDOM),
         Binary("coredns", "coredns", "coredns", gotools.version("coredns"), ("/usr/local/bin/coredns",)),
         Binary("pause", "pause", "pause", "3.10.1", ("/usr/local/bin/pause",), user="65535"),
     ]
@@ -63,3 +75,8 @@ def knative() -> list[Binary]:
         Binary("knative", name, f"knative-{name}", number, (f"/usr/local/bin/{name}",), user="65532")
         for name in gotools.binaries("knative")
     ]
+
+
+def parts() -> list[Binary]:
+    """List all of them."""
+    return [*control_plane(), *kserve(), *knative()]
