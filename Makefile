@@ -8,9 +8,9 @@ VENV ?= .venv
 NAMESPACE ?= models
 MODE ?= standard
 # Test files run side by side; more than the cores only slows the servers they talk to. On a cluster
-# tests wait for pods, too: four keep two cores busy.
+# tests wait for pods, too: five keep two cores busy.
 JOBS ?= 2
-E2E_JOBS ?= 4
+E2E_JOBS ?= 5
 
 CONFIG = training/configs/$(subst -,_,$(MODEL)).yaml
 CONFIGS = $(sort $(wildcard training/configs/*.yaml))

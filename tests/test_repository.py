@@ -208,6 +208,7 @@ def is_make(command: str) -> bool:
 
 #: What `.ci/run` does beside calling targets: it keeps time, and ends the daemon and the cluster that it started.
 FRAME_OF_CI = {
+    "export GOGC=400",
     "times=()",
     "phase() { # name, command…",
     "local name=$1 start=$SECONDS",

@@ -41,7 +41,20 @@ class _Waits:
         """Hear of the end of the connection; there is no task to be woken."""
 
 
-class HttpProtocol(HttpToolsProtocol):
+class PlainProtocol(HttpToolsProtocol):
+    """One connection, every request by uvicorn's way, but for the fields behind a body in chunks."""
+
+    def on_headers_complete(self) -> None:
+        """Let the request begin with the headers it has now.
+
+        The parser reports trailer fields as it reports headers, and uvicorn would add them to the request's, where they
+        could change how it is read after it was let in. RFC 9110, section 6.5.1, forbids that; nothing here wants them.
+        """
+        super().on_headers_complete()
+        self.headers = []
+
+
+class HttpProtocol(PlainProtocol):
     """One connection."""
 
     def __init__(self, *args: Any, **further: Any) -> None:

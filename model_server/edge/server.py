@@ -27,7 +27,7 @@ from model_server.edge.core import Core
 from model_server.edge.dataplane import CheckedDataPlane, GuardedExtension
 from model_server.edge.grpc import Envelope, Servicer, create_grpc_server
 from model_server.edge.model import ServedModel
-from model_server.edge.protocol import HttpProtocol
+from model_server.edge.protocol import HttpProtocol, PlainProtocol
 from model_server.edge.repository import BundleRepository
 from model_server.edge.served import Wanted
 from model_server.errors import BundleError, ConfigError, ModelServerError
@@ -144,7 +144,7 @@ class BundleServer(ModelServer):
     def _uvicorn_config(self) -> uvicorn.Config:
         return uvicorn.Config(
             self.app,
-            http=HttpProtocol if self.settings.hot_path else "auto",
+            http=HttpProtocol if self.settings.hot_path else PlainProtocol,
             proxy_headers=False,
             log_config=None,
             access_log=False,

@@ -32,8 +32,10 @@ OLD, NEW = "1.0.0", "1.1.0"
 #: These begin: what began last would run alone in the end.
 LONGEST = (
     "e2e/knative/test_scaling.py",
+    "e2e/standard/test_upgrades.py",
     "e2e/standard/test_serving.py",
     "e2e/knative/test_shares.py",
+    "e2e/knative/test_manifests.py",
     "e2e/knative/test_owners.py",
 )
 

@@ -2,19 +2,22 @@
 
 import socket
 import tempfile
+from functools import cache
+from itertools import chain
 from pathlib import Path
 
 import yaml
 
 from tools import gotools
 from tools.cluster import docker, sources
-from tools.cluster.commands import run, succeeds
+from tools.cluster.commands import ClusterError, run, succeeds
 
 NAME = "model-server"
 CONTEXT = f"kind-{NAME}"
 NODE = f"{NAME}-control-plane"
-#: Doors of the cluster, all on the loopback address: the ingress, then a Service of a test's own (REST, gRPC).
-INGRESS_PORT, REST_PORT, GRPC_PORT = 31080, 31081, 31082
+#: Doors of the cluster, all on the loopback address: the ingress, then Services of the tests' own (REST, gRPC).
+INGRESS_PORT = 31080
+DOORS = ((31081, 31082), (31083, 31084))
 #: Of Kubernetes itself, on the node.
 API_PORT = 6443
 
@@ -79,17 +82,18 @@ def load_image(image: str) -> None:
     remember(mark)
 
 
+@cache
 def address() -> str:
     """Give the address at which this machine reaches the node's ports.
 
-    On Linux it is the node's own, with nothing in between that could lose a connection. Where containers run in a
-    virtual machine it is the loopback address, by Docker's proxy.
+    On Linux it is the node's own, with nothing in between that could lose a connection or take time. Where containers
+    run in a virtual machine it is the loopback address, by Docker's proxy.
     """
     form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
-    found = run(["docker", "inspect", "--format", form, NODE]).strip()
     try:
+        found = run(["docker", "inspect", "--format", form, NODE]).strip()
         socket.create_connection((found, API_PORT), timeout=2.0).close()
-    except OSError:
+    except (OSError, ClusterError):
         return "127.0.0.1"
     return found
 
@@ -103,7 +107,7 @@ def configuration(*, built: bool) -> dict[str, object]:
     """Write kind's configuration of the cluster."""
     ports = [
         {"containerPort": port, "hostPort": port, "listenAddress": "127.0.0.1"}
-        for port in (INGRESS_PORT, REST_PORT, GRPC_PORT)
+        for port in (INGRESS_PORT, *chain(*DOORS))
     ]
     found: dict[str, object] = {
         "kind": "Cluster",

@@ -30,7 +30,7 @@ class Door:
 
 def ingress() -> str:
     """Give the address of the cluster's ingress: INGRESS, else the one of the cluster that is made here."""
-    return os.environ.get("INGRESS", f"http://127.0.0.1:{kind.INGRESS_PORT}")
+    return os.environ.get("INGRESS") or f"http://{kind.address()}:{kind.INGRESS_PORT}"
 
 
 @contextmanager

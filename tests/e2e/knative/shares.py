@@ -1,7 +1,8 @@
-"""Shares of requests: knows how to bring in a new version, to count its answers, and what a count may be by chance."""
+"""Shares of requests: knows how to move and read them, to count answers, and what a count may be by chance."""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from scipy.stats import binom
@@ -9,6 +10,8 @@ from scipy.stats import binom
 from tests.e2e.conftest import NEW, served
 from tests.e2e.knative.conftest import BODY, PREDICT
 from tests.e2e.load import Load
+from tools.deploy import readiness
+from tools.deploy.programs import ask_kubectl
 
 if TYPE_CHECKING:
     from tools.deploy.doors import Door
@@ -34,3 +37,19 @@ def is_likely(count: int, percent: int) -> bool:
     """Say whether a count lies in the band that holds 99.9 % of what the percentage gives by chance."""
     low, high = (binom.ppf(edge, REQUESTS, percent / 100) for edge in (0.0005, 0.9995))
     return bool(low <= count <= high)
+
+
+def patch(release: Release, percent: int) -> None:
+    """Set the percentage as docs/chart.md says, and wait until it is in force."""
+    fragment = json.dumps({"spec": {"predictor": {"canaryTrafficPercent": percent}}})
+    where = ["-n", release.namespace, release.name, "--type=merge"]
+    ask_kubectl("patch", "inferenceservice", *where, "-p", fragment)
+    readiness.wait(release.name, release.namespace)
+
+
+def percent_of(release: Release) -> int | None:
+    """Read the percentage that is asked for."""
+    found: int | None = readiness.service(release.name, release.namespace)["spec"]["predictor"].get(
+        "canaryTrafficPercent"
+    )
+    return found

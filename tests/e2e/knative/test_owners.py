@@ -1,25 +1,19 @@
-"""The chart on a real cluster in Knative mode: who moves the shares beside its values, and who owns the field then."""
+"""The chart on a real cluster in Knative mode: kubectl moves the shares beside its values, or against them."""
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import pytest
-import yaml
 
-from tests.e2e.conftest import NEW, ROOT, refusal
-from tests.e2e.knative.shares import REQUESTS, is_likely, share_of_new, start_canary
-from tools.deploy import readiness
-from tools.deploy.programs import ask_kubectl
+from tests.e2e.conftest import NEW, refusal
+from tests.e2e.knative.shares import is_likely, patch, percent_of, share_of_new, start_canary
 
 if TYPE_CHECKING:
     from tools.deploy.doors import Door
     from tools.deploy.release import Release
 
 pytestmark = pytest.mark.e2e
-
-FRAGMENTS = ROOT / "manifests" / "canary" / "knative"
 
 
 def test_kubectl_moves_the_shares_and_helm_leaves_them_alone(release: Release, door: Door) -> None:
@@ -34,60 +28,6 @@ def test_kubectl_moves_the_shares_and_helm_leaves_them_alone(release: Release, d
     assert is_likely(at_10, 10), at_10
     assert is_likely(at_50, 50), at_50
     assert percent_of(release) == 50
-
-
-def patch(release: Release, percent: int) -> None:
-    """Set the percentage as docs/chart.md says, and wait until it is in force."""
-    fragment = json.dumps({"spec": {"predictor": {"canaryTrafficPercent": percent}}})
-    where = ["-n", release.namespace, release.name, "--type=merge"]
-    ask_kubectl("patch", "inferenceservice", *where, "-p", fragment)
-    readiness.wait(release.name, release.namespace)
-
-
-def percent_of(release: Release) -> int | None:
-    """Read the percentage that is asked for."""
-    found: int | None = readiness.service(release.name, release.namespace)["spec"]["predictor"].get(
-        "canaryTrafficPercent"
-    )
-    return found
-
-
-def apply_fragment(release: Release, name: str) -> None:
-    """Apply a file of manifests/ on the server, under this release's name, as docs/chart.md says."""
-    fragment = yaml.safe_load(FRAGMENTS.joinpath(f"{name}.yaml").read_text("utf-8"))
-    fragment["metadata"] |= {"name": release.name, "namespace": release.namespace}
-    command = ["apply", "--server-side", "--field-manager=canary", "-f", "-"]
-    ask_kubectl(*command, given=json.dumps(fragment).encode())
-    readiness.wait(release.name, release.namespace)
-
-
-def owners_of_percent(release: Release) -> list[str]:
-    """Name who owns the percentage."""
-    managed = readiness.service(release.name, release.namespace)["metadata"]["managedFields"]
-    return [
-        each["manager"]
-        for each in managed
-        if "f:canaryTrafficPercent" in each["fieldsV1"].get("f:spec", {}).get("f:predictor", {})
-    ]
-
-
-def test_manifests_move_the_shares_and_own_the_field_alone(release: Release, door: Door) -> None:
-    """Server-side apply of 10, an upgrade in between, 50, then rollback.yaml; at last the field is given back."""
-    apply_fragment(release, "10")
-    start_canary(release, None)
-    at_10, owners = share_of_new(door), owners_of_percent(release)
-    apply_fragment(release, "50")
-    at_50 = share_of_new(door)
-    apply_fragment(release, "rollback")
-    at_0 = share_of_new(door)
-    apply_fragment(release, "release")
-
-    assert is_likely(at_10, 10), at_10
-    assert is_likely(at_50, 50), at_50
-    assert at_0 == 0
-    assert owners == ["canary"]
-    assert percent_of(release) is None
-    assert share_of_new(door) == REQUESTS
 
 
 def test_two_owners_of_the_percentage_collide(release: Release) -> None:

@@ -1,12 +1,16 @@
-"""What the tests in Standard mode share: a release for each file."""
+"""What the tests in Standard mode share: a release for each file, a door to it, and requests that flow through."""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.e2e.conftest import OLD, served
+from tests.e2e.load import Load
+from tools.cluster import kind, objects
+from tools.deploy.doors import Door
 from tools.deploy.release import Release
 
 if TYPE_CHECKING:
@@ -14,6 +18,8 @@ if TYPE_CHECKING:
 
 #: One replica would do; two show that both are used.
 TWO = {"scaling": {"minReplicas": 2}}
+ROW = {"instances": [[5.1, 3.5, 1.4, 0.2]]}
+PREDICT = "/v1/models/iris:predict"
 
 
 @pytest.fixture(scope="module")
@@ -23,3 +29,29 @@ def release(namespace: str, image: str) -> Iterator[Release]:
     served(found, OLD)
     yield found
     found.uninstall()
+
+
+@pytest.fixture(scope="module")
+def door(release: Release, request: pytest.FixtureRequest) -> Door:
+    """The Service, from outside: a second one in front of the same pods, with the node's ports that the file names."""
+    rest, grpc = request.module.DOOR
+    selector = objects.get("v1", "Service", "iris-predictor", release.namespace)
+    assert selector is not None
+    ports = [
+        {"name": "http", "port": 80, "targetPort": 8080, "nodePort": rest},
+        {"name": "grpc", "port": 81, "targetPort": 8081, "nodePort": grpc},
+    ]
+    spec = {"type": "NodePort", "selector": selector["spec"]["selector"], "ports": ports}
+    metadata = {"name": "door", "namespace": release.namespace}
+    objects.apply([{"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}])
+    node = kind.address()
+    return Door(f"http://{node}:{rest}", grpc=f"{node}:{grpc}")
+
+
+@pytest.fixture
+def load(door: Door) -> Iterator[Load]:
+    """Requests to the Service, from before the test's first step to after its last."""
+    with Load(door, PREDICT, json.dumps(ROW).encode()) as flowing:
+        flowing.wait_for(50)
+        assert not flowing.failures
+        yield flowing

@@ -1,8 +1,7 @@
-"""The chart on a real cluster in Standard mode: installed, asked, upgraded, broken and killed while requests flow."""
+"""The chart on a real cluster in Standard mode: installed, asked, and broken while requests flow."""
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -10,48 +9,22 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.conftest import NEW, OLD, ROOT, refusal, served
-from tests.e2e.load import Load
-from tests.e2e.standard.conftest import TWO
 from tools.cluster import kind, objects
 from tools.cluster.commands import ClusterError, succeeds
 from tools.deploy import readiness, smoke
-from tools.deploy.doors import Door, open_door
+from tools.deploy.doors import open_door
 from tools.deploy.programs import ask_kubectl, kubectl
 from tools.deploy.release import Release
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.e2e.load import Load
+    from tools.deploy.doors import Door
 
 pytestmark = pytest.mark.e2e
 
-ROW = {"instances": [[5.1, 3.5, 1.4, 0.2]]}
-PREDICT = "/v1/models/iris:predict"
-
-
-@pytest.fixture(scope="module")
-def door(release: Release) -> Door:
-    """The Service, from outside: a second one in front of the same pods, which has ports of the node."""
-    selector = objects.get("v1", "Service", "iris-predictor", release.namespace)
-    assert selector is not None
-    ports = [
-        {"name": "http", "port": 80, "targetPort": 8080, "nodePort": kind.REST_PORT},
-        {"name": "grpc", "port": 81, "targetPort": 8081, "nodePort": kind.GRPC_PORT},
-    ]
-    spec = {"type": "NodePort", "selector": selector["spec"]["selector"], "ports": ports}
-    metadata = {"name": "door", "namespace": release.namespace}
-    objects.apply([{"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}])
-    node = kind.address()
-    return Door(f"http://{node}:{kind.REST_PORT}", grpc=f"{node}:{kind.GRPC_PORT}")
-
-
-@pytest.fixture
-def load(door: Door) -> Iterator[Load]:
-    """Requests to the Service, from before the test's first step to after its last."""
-    with Load(door, PREDICT, json.dumps(ROW).encode()) as flowing:
-        flowing.wait_for(50)
-        assert not flowing.failures
-        yield flowing
+DOOR = kind.DOORS[0]
 
 
 def test_the_release_answers_with_the_numbers_of_training(release: Release, trained: Path) -> None:
@@ -115,33 +88,22 @@ def may(release: Release, verb: str) -> list[str]:
     return [kind for kind in kinds if succeeds([*words, kind, *where])]
 
 
-def test_an_upgrade_fails_no_request_and_takes_no_heed_of_a_percentage(
-    release: Release, load: Load, measured: dict[str, object]
-) -> None:
-    """2,000 requests and more, from the old version to the new and back.
+def test_a_percentage_is_refused(release: Release) -> None:
+    """KServe would ignore it and send everybody to the new version at once."""
+    words = refusal(release, release.values(NEW, canary={"trafficPercent": 10}))
 
-    A percentage is set by kubectl beforehand. KServe takes the field and sends everybody to the new version at once,
-    which is why the chart refuses it.
-    """
-    set_percentage(release, 10)
-    served(release, NEW)
-    before = load.versions.copy()
-    load.wait_for_next(500)
-    after = load.versions - before
-    set_percentage(release, None)
-    served(release, OLD)
-    load.wait_for(2000)
-    measured["Standard: requests during two upgrades, by version"] = dict(load.versions)
+    assert "canary.trafficPercent: KServe ignores canaryTrafficPercent in Standard mode" in words
 
+
+def test_the_mode_never_changes(release: Release, load: Load) -> None:
+    """As values.yaml says of `mode`: KServe refuses it, and the release serves on as it was."""
+    other = Release(release.name, release.namespace, release.model, "knative", release.image)
+    words = refusal(other, other.values(OLD))
+    load.wait_for_next(50)
+
+    assert "deploymentMode" in words
     assert not load.failures
-    assert set(load.versions) == {OLD, NEW}
-    assert set(after) == {NEW}
-
-
-def set_percentage(release: Release, percent: int | None) -> None:
-    """Set the field in the InferenceService; None takes it away."""
-    fragment = json.dumps({"spec": {"predictor": {"canaryTrafficPercent": percent}}})
-    ask_kubectl("patch", "inferenceservice", release.name, "-n", release.namespace, "--type=merge", "-p", fragment)
+    served(release, OLD)
 
 
 def test_a_broken_bundle_leaves_the_old_version_answering(release: Release, load: Load) -> None:
@@ -174,40 +136,6 @@ def test_a_broken_image_leaves_the_old_version_answering(release: Release, load:
     assert not readiness.is_ready(release.name, release.namespace)
     assert not load.failures
     assert set(load.versions) == {OLD}
-    served(release, OLD)
-
-
-def test_a_pod_that_is_deleted_fails_no_request(release: Release, load: Load, measured: dict[str, object]) -> None:
-    """Of two replicas; it gets SIGTERM under load, and the other one serves."""
-    served(release, OLD, **TWO)
-    pods = objects.items("v1", "Pod", release.namespace, "serving.kserve.io/inferenceservice=iris")
-    ready = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
-    load.forget()
-    ask_kubectl("delete", "pod", "-n", release.namespace, ready[0]["metadata"]["name"], "--wait=true")
-    readiness.wait(release.name, release.namespace)
-    load.wait_for(2000)
-    measured["Standard: requests while one of two pods was deleted"] = load.sent
-
-    assert len(ready) == 2
-    assert not load.failures
-    served(release, OLD)
-
-
-def test_a_percentage_is_refused(release: Release) -> None:
-    """KServe would ignore it and send everybody to the new version at once."""
-    words = refusal(release, release.values(NEW, canary={"trafficPercent": 10}))
-
-    assert "canary.trafficPercent: KServe ignores canaryTrafficPercent in Standard mode" in words
-
-
-def test_the_mode_never_changes(release: Release, load: Load) -> None:
-    """As values.yaml says of `mode`: KServe refuses it, and the release serves on as it was."""
-    other = Release(release.name, release.namespace, release.model, "knative", release.image)
-    words = refusal(other, other.values(OLD))
-    load.wait_for_next(50)
-
-    assert "deploymentMode" in words
-    assert not load.failures
     served(release, OLD)
 
 

@@ -120,6 +120,27 @@ def test_both_ways_answer_alike(service: Service, path: str, body: bytes) -> Non
     assert b"date: " in short
 
 
+@pytest.mark.parametrize("path", [PREDICT, INFER])
+@pytest.mark.parametrize("hot", ["true", "false"])
+def test_what_stands_behind_a_body_in_chunks_is_no_header(written: Path, path: str, hot: str) -> None:
+    """Trailer fields that would change what is read, how, and under which id, change nothing."""
+    trailers = ("inference-header-content-length: 3", "content-encoding: gzip", "x-request-id: trailing")
+    with serving(written / "linear" / "1.0.0", f"--hot_path={hot}") as service:
+        plain = kept(service, in_chunks(path, GOOD))
+        trailed = kept(service, in_chunks(path, GOOD, *trailers))
+
+    assert plain.startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 400 "))
+    assert comparable(trailed) == comparable(plain)
+    assert b"trailing" not in trailed
+
+
+def in_chunks(path: str, body: bytes, *trailers: str) -> bytes:
+    """Write a request whose body comes in two chunks, with fields behind it."""
+    head = [f"POST {path} HTTP/1.1", "host: here", "transfer-encoding: chunked", "trailer: x-request-id", "", ""]
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (body[:7], body[7:]))
+    return "\r\n".join(head).encode() + chunks + "\r\n".join(["0", *trailers, "", ""]).encode()
+
+
 def test_pipelined_requests_are_answered_in_order(service: Service) -> None:
     """Short and long ones, all sent at once."""
     rows = [[float(number), *NUMBERS[0][1:]] for number in range(4)]
