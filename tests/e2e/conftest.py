@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import sys
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,11 +20,10 @@ from tools.cluster import objects, origin, server
 from tools.cluster.commands import ClusterError, run
 from tools.deploy import bundles, readiness
 from tools.deploy.programs import ask_kubectl
+from tools.deploy.release import Release
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from tools.deploy.release import Release
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 #: The two versions that the tests move between; trained from different seeds, so that they answer differently.
@@ -199,6 +199,17 @@ def namespace(empty_namespace: str, image: str, folders: list[Path]) -> str:
     """That namespace, with the bundles on a claim."""
     bundles.fill(empty_namespace, folders, image)
     return empty_namespace
+
+
+@contextmanager
+def installed(name: str, namespace: str, mode: str, image: str) -> Iterator[Release]:
+    """Serve the old version from the claim as a release of its own, and take it off the cluster afterwards."""
+    release = Release(name, namespace, "iris", mode, image)
+    try:
+        served(release, OLD)
+        yield release
+    finally:
+        release.uninstall()
 
 
 def served(release: Release, version: str, **further: Any) -> None:

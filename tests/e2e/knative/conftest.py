@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.conftest import OLD, served
+from tests.e2e.conftest import installed
 from tools.cluster import objects
 from tools.deploy import readiness
 from tools.deploy.doors import Door, open_door
-from tools.deploy.release import Release
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tools.deploy.release import Release
 
 BODY = json.dumps({"instances": [[5.1, 3.5, 1.4, 0.2]]}).encode()
 PREDICT = "/v1/models/iris:predict"
@@ -25,10 +26,8 @@ NUMBERS = itertools.count(1)
 @pytest.fixture
 def release(namespace: str, image: str) -> Iterator[Release]:
     """A release of its own for each test, serving the old version: revisions of one test are another one's trouble."""
-    found = Release(f"iris-{next(NUMBERS)}", namespace, "iris", "knative", image)
-    served(found, OLD)
-    yield found
-    found.uninstall()
+    with installed(f"iris-{next(NUMBERS)}", namespace, "knative", image) as found:
+        yield found
 
 
 @pytest.fixture

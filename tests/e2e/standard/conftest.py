@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.conftest import OLD, served
+from tests.e2e.conftest import installed
 from tests.e2e.load import Load
 from tools.cluster import kind, objects
 from tools.deploy.doors import Door
-from tools.deploy.release import Release
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tools.deploy.release import Release
 
 #: One replica would do; two show that both are used.
 TWO = {"scaling": {"minReplicas": 2}}
@@ -25,10 +27,8 @@ PREDICT = "/v1/models/iris:predict"
 @pytest.fixture(scope="module")
 def release(namespace: str, image: str) -> Iterator[Release]:
     """The release of this file, serving the old version from the claim."""
-    found = Release("iris", namespace, "iris", "standard", image)
-    served(found, OLD)
-    yield found
-    found.uninstall()
+    with installed("iris", namespace, "standard", image) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,17 @@ def door(release: Release, request: pytest.FixtureRequest) -> Door:
     metadata = {"name": "door", "namespace": release.namespace}
     objects.apply([{"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}])
     node = kind.address()
+    objects.wait("the node's port", lambda: is_open(node, rest), pause_s=0.1)
     return Door(f"http://{node}:{rest}", grpc=f"{node}:{grpc}")
+
+
+def is_open(host: str, port: int) -> bool:
+    """Say whether somebody listens."""
+    try:
+        socket.create_connection((host, port), timeout=2.0).close()
+    except OSError:
+        return False
+    return True
 
 
 @pytest.fixture
