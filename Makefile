@@ -18,6 +18,8 @@ CODE = model_server training tests tools benchmarks
 MODELS = $(subst _,-,$(notdir $(basename $(CONFIGS))))
 RUN = $(VENV)/bin/python
 PYTEST = $(RUN) -m pytest --durations=15
+# A file is one process's; the order of files is that of tests/conftest.py.
+IN_ORDER = --dist loadfile --no-loadscope-reorder
 SERVE = exec $(RUN) -m model_server --model_name $(MODEL) --model_dir $(REGISTRY) \
 	--http_port $(HTTP_PORT) --grpc_port $(GRPC_PORT)
 VERSION_OF_CODE = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' model_server/__init__.py)
@@ -83,8 +85,8 @@ inspect: setup ## Show what is in the bundle of MODEL that is in production; VER
 ##@ Checks
 
 .PHONY: test
-test: setup check tools ## Check, then every test, those of the chart and of real servers among them
-	@$(PYTEST) -n $(JOBS) --dist loadfile -m 'not callgrind'
+test: setup format-check lint typecheck workflows tools ## Check, then every test, those of the chart and of real servers among them
+	@$(PYTEST) -n $(JOBS) $(IN_ORDER) -m 'not callgrind'
 
 .PHONY: check
 check: format-check lint typecheck arrows workflows ## Format, lint, types, import arrows and workflows, in under two minutes
@@ -194,7 +196,7 @@ rollback: setup ## Give the revision before all requests
 
 .PHONY: e2e
 e2e: cluster-up ## Make the cluster and run the end-to-end tests on it; the cluster stays
-	@$(PYTEST) -n $(E2E_JOBS) --dist loadfile --no-loadscope-reorder -m e2e --e2e -v -o faulthandler_timeout=900 tests/e2e $(E2E_WORDS)
+	@$(PYTEST) -n $(E2E_JOBS) $(IN_ORDER) -m e2e --e2e -v -o faulthandler_timeout=900 tests/e2e $(E2E_WORDS)
 
 ##@ A release
 

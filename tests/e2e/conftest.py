@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -28,16 +29,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent.parent
 #: The two versions that the tests move between; trained from different seeds, so that they answer differently.
 OLD, NEW = "1.0.0", "1.1.0"
-
-#: These begin: what began last would run alone in the end.
-LONGEST = (
-    "e2e/knative/test_scaling.py",
-    "e2e/standard/test_upgrades.py",
-    "e2e/standard/test_serving.py",
-    "e2e/knative/test_shares.py",
-    "e2e/knative/test_manifests.py",
-    "e2e/knative/test_owners.py",
-)
 
 #: What tests have measured, by its name; shown at the end of the run and kept beside the dumps.
 MEASURED = pytest.StashKey[dict[str, object]]()
@@ -81,19 +72,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip everything here, with the reason, unless a cluster was asked for; they change the cluster."""
-    ours = [item for item in items if item.get_closest_marker("e2e")]
     if config.getoption("--e2e"):
-        items.sort(key=_turn)
-    elif ours:
-        reason = pytest.mark.skip(reason="changes a cluster; `make e2e` makes one and runs it")
-        for item in ours:
+        return
+    reason = pytest.mark.skip(reason="changes a cluster; `make e2e` makes one and runs it")
+    for item in items:
+        if item.get_closest_marker("e2e"):
             item.add_marker(reason)
-
-
-def _turn(item: pytest.Item) -> int:
-    # Whatever else is collected beside these tests, doctests outside tests/ too, keeps its order behind them.
-    path = item.path.as_posix()
-    return next((turn for turn, name in enumerate(LONGEST) if path.endswith(name)), len(LONGEST))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -132,15 +116,19 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def train(folder: Path) -> None:
-    """Fill a registry."""
+    """Fill a registry, with both versions at once: everybody waits for it, and each takes one core."""
     config = ROOT.joinpath("training", "configs", "iris.yaml").read_text("utf-8")
     seeded = config.replace("seed: 42", "seed: 43")
     assert seeded != config, "training/configs/iris.yaml has no seed to change"
-    for version, text in ((OLD, config), (NEW, seeded)):
+
+    def train_one(version: str, text: str) -> None:
         file = folder / f"iris-{version}.yaml"
         file.write_text(text, "utf-8")
         words = ["-m", "training", "run", str(file), "--registry", str(folder), "--version", version, "--keep-rejected"]
         run([sys.executable, *words], environment={**os.environ, "OMP_NUM_THREADS": "1"})
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(train_one, (OLD, NEW), (config, seeded)))
 
 
 @pytest.fixture(scope="session")
