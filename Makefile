@@ -7,9 +7,8 @@ GRPC_PORT ?= 8081
 VENV ?= .venv
 NAMESPACE ?= models
 MODE ?= standard
-# Test files run side by side; more than the cores only slows the servers they talk to. On a cluster
-# tests wait for pods, too: five keep two cores busy.
-JOBS ?= 2
+# Test files run side by side. They wait for servers that start, on a cluster for pods: so many keep two cores busy.
+JOBS ?= 3
 E2E_JOBS ?= 5
 
 CONFIG = training/configs/$(subst -,_,$(MODEL)).yaml
