@@ -9,7 +9,7 @@ NAMESPACE ?= models
 MODE ?= standard
 # Test files run side by side. They wait for servers that start, on a cluster for pods: so many keep two cores busy.
 JOBS ?= 3
-E2E_JOBS ?= 5
+E2E_JOBS ?= 4
 
 CONFIG = training/configs/$(subst -,_,$(MODEL)).yaml
 CONFIGS = $(sort $(wildcard training/configs/*.yaml))
