@@ -34,7 +34,7 @@ class Load:
     path: str
     body: bytes
     clients: int = 4
-    pause_s: float = 0.1
+    pause_s: float = 0.05
     versions: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
     _order: list[str] = field(default_factory=list)
