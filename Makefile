@@ -17,6 +17,8 @@ CODE = model_server training tests tools benchmarks
 MODELS = $(subst _,-,$(notdir $(basename $(CONFIGS))))
 RUN = $(VENV)/bin/python
 PYTEST = $(RUN) -m pytest --durations=15
+# `make test` runs the arrows among the tests.
+CHECKS = format-check lint typecheck workflows
 # A file is one process's; the order of files is that of tests/conftest.py.
 IN_ORDER = --dist loadfile --no-loadscope-reorder
 SERVE = exec $(RUN) -m model_server --model_name $(MODEL) --model_dir $(REGISTRY) \
@@ -84,11 +86,11 @@ inspect: setup ## Show what is in the bundle of MODEL that is in production; VER
 ##@ Checks
 
 .PHONY: test
-test: setup format-check lint typecheck workflows tools ## Check, then every test, those of the chart and of real servers among them
+test: setup $(CHECKS) tools ## Check, then every test, those of the chart and of real servers among them
 	@$(PYTEST) -n $(JOBS) $(IN_ORDER) -m 'not callgrind'
 
 .PHONY: check
-check: format-check lint typecheck arrows workflows ## Format, lint, types, import arrows and workflows, in under two minutes
+check: $(CHECKS) arrows ## Format, lint, types, import arrows and workflows, in under two minutes
 
 .PHONY: format
 format: setup ## Rewrite the code in the project's format, with ruff's safe fixes

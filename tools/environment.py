@@ -15,6 +15,7 @@ import sys
 import venv
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -85,6 +86,7 @@ def run(*command: str | Path, **extra: str) -> None:
         ) from error
 
 
+@cache
 def has_pip() -> bool:
     """Say whether this interpreter has a pip that runs: Debian shows every Python the one of its own."""
     return subprocess.run([sys.executable, "-m", "pip", "--version"], capture_output=True, check=False).returncode == 0
@@ -135,10 +137,9 @@ def uv_for(folder: Path) -> tuple[Path, dict[str, str]]:
     Returns:
         The uv command and the variables that carry pip's configuration to it.
     """
-    machines = has_pip()
-    if not (machines or has_ensurepip()):
+    if not (has_pip() or has_ensurepip()):
         return Path(str(shutil.which("uv"))), {}
-    pip = [sys.executable if machines else folder / "bin" / "python", "-m", "pip"]
+    pip = [sys.executable if has_pip() else folder / "bin" / "python", "-m", "pip"]
     target = folder / "uv"
     checked = ("--upgrade", "--require-hashes", "--no-deps")
     words = ("--quiet", "--no-cache-dir", *checked, "--target", target, "-r", UV_LOCK)

@@ -30,6 +30,10 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 #: The two versions that the tests move between; trained from different seeds, so that they answer differently.
 OLD, NEW = "1.0.0", "1.1.0"
 
+#: One flower, as v1 asks for it.
+PREDICT = "/v1/models/iris:predict"
+BODY = json.dumps({"instances": [[5.1, 3.5, 1.4, 0.2]]}).encode()
+
 #: What tests have measured, by its name; shown at the end of the run and kept beside the dumps.
 MEASURED = pytest.StashKey[dict[str, object]]()
 
@@ -211,6 +215,13 @@ def served(release: Release, version: str, **further: Any) -> None:
 def _stopping(release: Release) -> list[objects.Object]:
     pods = objects.items("v1", "Pod", release.namespace, f"serving.kserve.io/inferenceservice={release.name}")
     return [pod for pod in pods if pod["metadata"].get("deletionTimestamp")]
+
+
+def set_percentage(release: Release, percent: int | None) -> None:
+    """Set the percentage in the InferenceService, as docs/chart.md says; None takes it away."""
+    fragment = json.dumps({"spec": {"predictor": {"canaryTrafficPercent": percent}}})
+    where = ["-n", release.namespace, release.name, "--type=merge"]
+    ask_kubectl("patch", "inferenceservice", *where, "-p", fragment)
 
 
 def refusal(release: Release, values: dict[str, Any]) -> str:

@@ -92,10 +92,18 @@ def address() -> str:
     form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
     try:
         found = run(["docker", "inspect", "--format", form, NODE]).strip()
-        socket.create_connection((found, API_PORT), timeout=2.0).close()
-    except (OSError, ClusterError):
-        return "127.0.0.1"
-    return found
+    except ClusterError:
+        found = ""
+    return found if found and is_open(found, API_PORT) else "127.0.0.1"
+
+
+def is_open(host: str, port: int) -> bool:
+    """Say whether somebody listens there."""
+    try:
+        socket.create_connection((host, port), timeout=2.0).close()
+    except OSError:
+        return False
+    return True
 
 
 def export_logs(folder: Path) -> None:

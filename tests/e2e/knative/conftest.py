@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
 
     from tools.deploy.release import Release
 
-BODY = json.dumps({"instances": [[5.1, 3.5, 1.4, 0.2]]}).encode()
-PREDICT = "/v1/models/iris:predict"
 NUMBERS = itertools.count(1)
 
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from scipy.stats import binom
 
-from tests.e2e.conftest import NEW, served
-from tests.e2e.knative.conftest import BODY, PREDICT
+from tests.e2e.conftest import BODY, NEW, PREDICT, served, set_percentage
 from tests.e2e.load import Load
 from tools.deploy import readiness
-from tools.deploy.programs import ask_kubectl
 
 if TYPE_CHECKING:
     from tools.deploy.doors import Door
@@ -40,10 +37,8 @@ def is_likely(count: int, percent: int) -> bool:
 
 
 def patch(release: Release, percent: int) -> None:
-    """Set the percentage as docs/chart.md says, and wait until it is in force."""
-    fragment = json.dumps({"spec": {"predictor": {"canaryTrafficPercent": percent}}})
-    where = ["-n", release.namespace, release.name, "--type=merge"]
-    ask_kubectl("patch", "inferenceservice", *where, "-p", fragment)
+    """Set the percentage and wait until it is in force."""
+    set_percentage(release, percent)
     readiness.wait(release.name, release.namespace)
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.conftest import OLD, served
-from tests.e2e.knative.conftest import BODY, PREDICT, revisions
+from tests.e2e.conftest import BODY, OLD, PREDICT, served
+from tests.e2e.knative.conftest import revisions
 from tests.e2e.load import Load
 from tools.cluster import objects
 

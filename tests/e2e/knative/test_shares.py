@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.e2e.conftest import NEW, OLD, served
-from tests.e2e.knative.conftest import BODY, NUMBERS, PREDICT
+from tests.e2e.conftest import BODY, NEW, OLD, PREDICT, served
+from tests.e2e.knative.conftest import NUMBERS
 from tests.e2e.knative.shares import REQUESTS, is_likely, share_of_new, start_canary
 from tests.e2e.load import Load
 from tools.deploy.doors import Door, open_door

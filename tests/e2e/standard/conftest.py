@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import socket
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.conftest import installed
+from tests.e2e.conftest import BODY, PREDICT, installed
 from tests.e2e.load import Load
 from tools.cluster import kind, objects
 from tools.deploy.doors import Door
@@ -20,8 +18,6 @@ if TYPE_CHECKING:
 
 #: One replica would do; two show that both are used.
 TWO = {"scaling": {"minReplicas": 2}}
-ROW = {"instances": [[5.1, 3.5, 1.4, 0.2]]}
-PREDICT = "/v1/models/iris:predict"
 
 
 @pytest.fixture(scope="module")
@@ -45,23 +41,14 @@ def door(release: Release, request: pytest.FixtureRequest) -> Door:
     metadata = {"name": "door", "namespace": release.namespace}
     objects.apply([{"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}])
     node = kind.address()
-    objects.wait("the node's port", lambda: is_open(node, rest), pause_s=0.1)
+    objects.wait("the node's port", lambda: kind.is_open(node, rest), pause_s=0.1)
     return Door(f"http://{node}:{rest}", grpc=f"{node}:{grpc}")
-
-
-def is_open(host: str, port: int) -> bool:
-    """Say whether somebody listens."""
-    try:
-        socket.create_connection((host, port), timeout=2.0).close()
-    except OSError:
-        return False
-    return True
 
 
 @pytest.fixture
 def load(door: Door) -> Iterator[Load]:
     """Requests to the Service, from before the test's first step to after its last."""
-    with Load(door, PREDICT, json.dumps(ROW).encode()) as flowing:
+    with Load(door, PREDICT, BODY) as flowing:
         flowing.wait_for(50)
         assert not flowing.failures
         yield flowing

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.conftest import NEW, OLD, served
+from tests.e2e.conftest import NEW, OLD, served, set_percentage
 from tests.e2e.standard.conftest import TWO
 from tools.cluster import kind, objects
 from tools.deploy import readiness
@@ -43,12 +42,6 @@ def test_an_upgrade_fails_no_request_and_takes_no_heed_of_a_percentage(
     assert not load.failures
     assert set(load.versions) == {OLD, NEW}
     assert set(after) == {NEW}
-
-
-def set_percentage(release: Release, percent: int | None) -> None:
-    """Set the field in the InferenceService; None takes it away."""
-    fragment = json.dumps({"spec": {"predictor": {"canaryTrafficPercent": percent}}})
-    ask_kubectl("patch", "inferenceservice", release.name, "-n", release.namespace, "--type=merge", "-p", fragment)
 
 
 def test_a_pod_that_is_deleted_fails_no_request(release: Release, load: Load, measured: dict[str, object]) -> None:
