@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from model_server.batching import Limits, MicroBatcher
 from model_server.errors import BugError, ContractError, Overloaded, Violation
+from model_server.serving.batching import Limits, MicroBatcher
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence

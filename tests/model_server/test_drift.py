@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from model_server.contract import Contract
-from model_server.drift import MAX_CATEGORIES, Categories, Numbers, Reference
 from model_server.feature import Feature
+from model_server.monitoring.reference import MAX_CATEGORIES, Categories, Numbers, Reference
 from model_server.output import Output
 from model_server.predictor import Prediction
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from model_server.edge.served import Served, Wanted, build
+from model_server.serving.loaded import Served, Wanted, build
 from tests.model_server.edge import bundles
 from tests.model_server.edge.facade_bundles import WRITERS
 

@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from model_server.edge.described import Described
-from model_server.edge.openapi import document
+from model_server.edge.api.described import Described
+from model_server.edge.api.openapi import document
 from tests.model_server.edge import facade_bundles as bundles
 from tests.model_server.edge.breaking import breaks
 

@@ -8,17 +8,17 @@ import numpy as np
 import orjson
 import pytest
 
-from model_server.edge import answers
-from model_server.edge.call import Answer, Call, RequestedOutput, available_outputs
-from model_server.edge.explanations import v1_explanations
-from model_server.edge.metadata import inputs_of, model_metadata, outputs_of
-from model_server.edge.outcome import outcome_of
 from model_server.errors import BugError, ContractError, ModelNotReady, Violation
+from model_server.serving.call import Answer, Call, RequestedOutput, available_outputs
+from model_server.serving.result import outcome_of
+from model_server.wire import answers
+from model_server.wire.explanations import v1_explanations
+from model_server.wire.metadata import inputs_of, model_metadata, outputs_of
 from tests.conformance.wire import v2_outputs
 from tests.model_server.edge.bundles import NUMBERS, PEOPLE
 
 if TYPE_CHECKING:
-    from model_server.edge.served import Served
+    from model_server.serving.loaded import Served
 
 
 def answer(served: Served, rows: list[Any], *, reasons: int = 0, **asked: Any) -> Answer:

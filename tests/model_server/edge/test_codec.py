@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_server.edge import codec
-from model_server.edge.call import Call, RequestedOutput, check_outputs, check_rows
-from model_server.edge.tensors import Tensor
 from model_server.errors import ContractError, DecodeError, UnknownOutput
+from model_server.serving.call import Call, RequestedOutput, check_outputs, check_rows
+from model_server.serving.tensors import Tensor
+from model_server.wire import codec
 from tests.model_server.drawing import few
 from tests.model_server.edge.test_tensors import ANYTHING, TWO, refusal
 

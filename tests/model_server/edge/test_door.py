@@ -13,9 +13,9 @@ import orjson
 import pytest
 from prometheus_client import CollectorRegistry
 
-from model_server.edge.door import Door
-from model_server.edge.repository import BundleRepository
-from model_server.edge.served import Wanted
+from model_server.edge.http.gate import Door
+from model_server.serving.loaded import Wanted
+from model_server.serving.repository import BundleRepository
 from model_server.telemetry import REQUEST_KEYS, JsonFormatter, Metrics, Telemetry
 from tests.model_server.edge.bundles import NUMBERS, serving, wait_for
 

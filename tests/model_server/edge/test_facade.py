@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from model_server.contract import Contract, Feature
-from model_server.edge.facade import decode_one
+from model_server.edge.http.facade import decode_one
 from model_server.manifest import Serving
 from tests.model_server import making
 from tests.model_server.edge import facade_bundles as bundles

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 
-from model_server.edge.call import RequestedOutput
-from model_server.edge.codec import DEFAULT_REASONS
-from model_server.edge.grpc_codec import decode_request, encode_answer
-from model_server.edge.tensors import DTYPES, Tensor, encode_raw
+from model_server.edge.grpc.messages import decode_request, encode_answer
 from model_server.errors import DecodeError
+from model_server.serving.call import RequestedOutput
+from model_server.serving.tensors import DTYPES, Tensor, encode_raw
+from model_server.wire.codec import DEFAULT_REASONS
 from tests.conformance.wire import CONTENTS, grpc_outputs
 from tests.model_server.drawing import few
 from tests.model_server.edge.bundles import NUMBERS, PEOPLE
@@ -22,7 +22,7 @@ from tests.model_server.edge.test_answers import answer
 from tests.model_server.edge.test_tensors import elements, refusal
 
 if TYPE_CHECKING:
-    from model_server.edge.served import Served
+    from model_server.serving.loaded import Served
 
 #: Range of the field that carries the smaller integers.
 WIDE = {"int_contents": (-(2**31), 2**31 - 1), "uint_contents": (0, 2**32 - 1)}

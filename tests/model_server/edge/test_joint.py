@@ -11,19 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from model_server.edge.call import Call
-from model_server.edge.joint import QUICK_S, Asked, Joint, Pace
-from model_server.edge.outcome import Outcome, outcome_of
-from model_server.edge.tensors import Tensor, decode_raw
 from model_server.errors import BugError, ContractError
 from model_server.explain import Reason
 from model_server.frame import Frame
 from model_server.predictor import Prediction
+from model_server.serving.call import Call
+from model_server.serving.result import Outcome, outcome_of
+from model_server.serving.runner import QUICK_S, Asked, Joint, Pace
+from model_server.serving.tensors import Tensor, decode_raw
 from model_server.telemetry import Metrics
 from tests.model_server.edge.bundles import NUMBERS, PEOPLE
 
 if TYPE_CHECKING:
-    from model_server.edge.served import Served
+    from model_server.serving.loaded import Served
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from model_server.edge import large
-from model_server.edge.call import Call
-from model_server.edge.codec import parse_json
-from model_server.edge.tensors import Tensor
 from model_server.errors import DecodeError
+from model_server.serving.call import Call
+from model_server.serving.tensors import Tensor
+from model_server.wire import documents as large
+from model_server.wire.codec import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,13 +14,13 @@ from kserve.model import InferenceVerb
 from kserve.protocol.infer_type import RequestedOutput
 from prometheus_client import CollectorRegistry
 
-from model_server.edge import answers, codec
-from model_server.edge.core import Core
-from model_server.edge.model import ServedModel
-from model_server.edge.repository import BundleRepository
-from model_server.edge.served import Wanted
+from model_server.edge.kserve.model import ServedModel
 from model_server.errors import ContractError, DecodeError, ModelNotReady, ModelServerError, UnknownOutput
+from model_server.serving.loaded import Wanted
+from model_server.serving.repository import BundleRepository
+from model_server.serving.service import Core
 from model_server.telemetry import Metrics
+from model_server.wire import answers, codec
 from tests.conformance.wire import v2_outputs
 from tests.model_server.edge.bundles import NUMBERS, PEOPLE, serving
 

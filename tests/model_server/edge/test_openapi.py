@@ -16,12 +16,12 @@ from prometheus_client import CollectorRegistry
 
 from model_server import __version__
 from model_server.contract import Feature
-from model_server.edge.contract_schema import example_row, feature_schema
-from model_server.edge.facade_schemas import facade_schemas, predict_examples
-from model_server.edge.openapi import document
-from model_server.edge.schemas import component_schemas
+from model_server.edge.api.bodies import component_schemas
+from model_server.edge.api.contract import example_row, feature_schema
+from model_server.edge.api.facade import facade_schemas, predict_examples
+from model_server.edge.api.openapi import document
 from model_server.edge.server import BundleServer
-from model_server.edge.tensors import DTYPES
+from model_server.serving.tensors import DTYPES
 from model_server.telemetry import Metrics
 from tests.model_server.edge import bundles, published
 from tests.model_server.edge import facade_bundles as models

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
-from model_server.edge.hotpath import is_short
-from model_server.edge.protocol import SHORT_BYTES
+from model_server.edge.http.connection import SHORT_BYTES
+from model_server.edge.http.inference import is_short
 from tests.model_server.edge.bundles import NUMBERS, serving, wait_for
 
 if TYPE_CHECKING:

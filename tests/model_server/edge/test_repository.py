@@ -16,8 +16,6 @@ from prometheus_client import CollectorRegistry
 
 from model_server.bundle import write
 from model_server.contract import Contract
-from model_server.edge.repository import BundleRepository
-from model_server.edge.served import Wanted, build
 from model_server.errors import (
     BundleError,
     BundleIncompatible,
@@ -29,6 +27,8 @@ from model_server.errors import (
     ModelNotReady,
     VersionNotFound,
 )
+from model_server.serving.loaded import Wanted, build
+from model_server.serving.repository import BundleRepository
 from model_server.telemetry import Metrics
 from tests.model_server import making
 from tests.model_server.edge import bundles

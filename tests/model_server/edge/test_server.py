@@ -22,7 +22,7 @@ from prometheus_client import CollectorRegistry
 from model_server.bundle import write
 from model_server.contract import Contract
 from model_server.cpu import cpu_limit
-from model_server.edge.running import RunningServer
+from model_server.edge.embedded import RunningServer
 from model_server.edge.server import BundleServer, StartupFailed, _listen, _loop_factory
 from model_server.errors import BugError, ConfigError
 from model_server.telemetry import JsonFormatter, Metrics

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from model_server.columns import EXACT_INT, LARGEST_FLOAT
 from model_server.contract import Contract, Feature
-from model_server.edge.tensors import (
+from model_server.errors import ContractError, DecodeError, ModelServerError
+from model_server.serving.tensors import (
     DTYPES,
     MAX_ELEMENTS,
     Tensor,
@@ -23,7 +24,6 @@ from model_server.edge.tensors import (
     flatten,
     to_frame,
 )
-from model_server.errors import ContractError, DecodeError, ModelServerError
 from tests.model_server.drawing import few
 from tests.model_server.making import VALUE, numbers
 
