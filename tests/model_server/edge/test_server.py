@@ -29,7 +29,7 @@ from model_server.telemetry import JsonFormatter, Metrics
 from tests.model_server import making
 from tests.model_server.edge import bundles
 from tests.model_server.edge.bundles import NUMBERS, TOKEN, load_settings, serving, wait_for
-from tests.model_server.edge.test_kserve_defects import infer
+from tests.model_server.edge.kserve.test_kserve_defects import infer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

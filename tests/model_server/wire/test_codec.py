@@ -15,7 +15,7 @@ from model_server.serving.call import Call, RequestedOutput, check_outputs, chec
 from model_server.serving.tensors import Tensor
 from model_server.wire import codec
 from tests.model_server.drawing import few
-from tests.model_server.edge.test_tensors import ANYTHING, TWO, refusal
+from tests.model_server.serving.test_tensors import ANYTHING, TWO, refusal
 
 V2_KEYS = "'id', 'parameters', 'inputs', 'outputs', 'model_name', 'model_version'"
 GOOD = {"name": "a", "datatype": "FP64", "shape": [1, 2], "data": [1.5, 2.5]}

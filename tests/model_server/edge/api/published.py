@@ -1,6 +1,6 @@
 """The OpenAPI documents that clients were promised; run as a module, it writes today's in their place.
 
-``python -m tests.model_server.edge.published`` refuses to write what breaks clients; ``--breaking`` writes it anyway,
+``python -m tests.model_server.edge.api.published`` refuses to write what breaks clients; ``--breaking`` writes it anyway,
 which is for a new prefix or a new major version.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 from model_server.edge.api.described import Described
 from model_server.edge.api.openapi import document
 from tests.model_server.edge import facade_bundles as bundles
-from tests.model_server.edge.breaking import breaks
+from tests.model_server.edge.api.breaking import breaks
 
 FOLDER = Path(__file__).parent / "snapshots"
 

@@ -23,9 +23,10 @@ from model_server.edge.api.openapi import document
 from model_server.edge.server import BundleServer
 from model_server.serving.tensors import DTYPES
 from model_server.telemetry import Metrics
-from tests.model_server.edge import bundles, published
+from tests.model_server.edge import bundles
 from tests.model_server.edge import facade_bundles as models
-from tests.model_server.edge.breaking import breaks
+from tests.model_server.edge.api import published
+from tests.model_server.edge.api.breaking import breaks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -383,7 +384,7 @@ def test_clients_of_the_published_document_keep_working(name: str) -> None:
 
 @pytest.mark.parametrize("name", published.MODELS)
 def test_the_published_document_is_todays(name: str) -> None:
-    """Additions are promises too: run ``python -m tests.model_server.edge.published`` to write them down."""
+    """Additions are promises too: run ``python -m tests.model_server.edge.api.published`` to write them down."""
     assert published.published(name) == published.today(name)
 
 

@@ -18,8 +18,8 @@ from model_server.wire.codec import DEFAULT_REASONS
 from tests.conformance.wire import CONTENTS, grpc_outputs
 from tests.model_server.drawing import few
 from tests.model_server.edge.bundles import NUMBERS, PEOPLE
-from tests.model_server.edge.test_answers import answer
-from tests.model_server.edge.test_tensors import elements, refusal
+from tests.model_server.serving.test_tensors import elements, refusal
+from tests.model_server.wire.test_answers import answer
 
 if TYPE_CHECKING:
     from model_server.serving.loaded import Served
