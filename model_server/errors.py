@@ -11,7 +11,8 @@ The tree::
     ModelServerError
     |-- ClientError                the request is wrong; sending it again will not help
     |   |-- DecodeError
-    |   |   `-- BodyTooLarge
+    |   |   |-- BodyTooLarge
+    |   |   `-- UnsupportedEncoding
     |   |-- ContractError
     |   |-- UnknownOutput
     |   |-- Forbidden
@@ -31,6 +32,7 @@ The tree::
     |       |-- BundleIncompatible
     |       `-- GoldenMismatch
     |-- ConfigError                a setting is wrong
+    |-- StartupFailed              the process cannot serve
     `-- BugError                   a promise of ours is broken
 """
 
@@ -51,6 +53,8 @@ class ModelServerError(Exception):
     facade_status: ClassVar[int | None] = None
     grpc_code: ClassVar[str] = "INTERNAL"
     slug: ClassVar[str] = "internal"
+    #: Seconds after which the request may be sent again, for the header Retry-After; None where that would not help.
+    retry_after_s: ClassVar[int | None] = None
 
 
 class ClientError(ModelServerError):
@@ -75,6 +79,14 @@ class BodyTooLarge(DecodeError):
     facade_status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     grpc_code = "RESOURCE_EXHAUSTED"
     slug = "body-too-large"
+
+
+class UnsupportedEncoding(DecodeError):
+    """The body is compressed, which no protocol here has."""
+
+    http_status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+    facade_status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+    slug = "unsupported-encoding"
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +189,7 @@ class Unavailable(ModelServerError):
     http_status = HTTPStatus.SERVICE_UNAVAILABLE
     grpc_code = "UNAVAILABLE"
     slug = "unavailable"
+    retry_after_s: ClassVar[int | None] = 1
 
 
 class ModelNotReady(Unavailable):
@@ -196,6 +209,7 @@ class BundleError(Unavailable):
     """A bundle cannot be used."""
 
     slug = "bundle-error"
+    retry_after_s = None  # a bad bundle stays bad
 
 
 class BundleNotFound(BundleError):
@@ -232,6 +246,12 @@ class ConfigError(ModelServerError):
     """A setting is unknown or has a bad value; the text names its key."""
 
     slug = "bad-setting"
+
+
+class StartupFailed(ModelServerError):
+    """The process cannot serve; its text is the last line of the log and names the fix."""
+
+    slug = "startup-failed"
 
 
 class BugError(ModelServerError):

@@ -72,11 +72,11 @@ def admin_router(repository: BundleRepository, guard: Guard) -> APIRouter:
 
         A failure answers 503 with the reason, and what was served before still is.
         """
-        served = await repository.reload()
+        loaded = await repository.reload()
         return {
             "status": "reloaded",
             "models_loaded": 1,
-            "models": [{"name": served.name, "version": served.version}],
+            "models": [{"name": loaded.name, "version": loaded.version}],
             "reloaded_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
 

@@ -1,10 +1,11 @@
-"""MicroBatcher: what is asked at one moment shares a model call; knows rows, keys and time, no protocol and no model.
+"""MicroBatcher: requests that arrive together are batched; knows rows, keys and time, no protocol and no model.
 
-Zero-wait batching: what arrives while a batch runs, or while the event loop is busy taking requests in, is the next
-batch. Nothing ever waits idly for company: the first turn of the loop that brings no further request begins the batch,
-so a lone request is answered as if there were no batching. A request with more rows than a
-batch may have runs in slices, one a turn, so that it holds up neither a small one nor a probe: a thread alone would
-not help, because scikit-learn's tree kernels keep Python's global lock for a whole call (docs/decisions.md).
+Zero-wait batching: the requests that arrive while a batch runs, or while the event loop is busy taking requests in, are
+the next batch. No request ever waits idly for others: the first turn of the loop that brings none begins the batch, so
+a lone request is answered as if there were no batching. A request with more rows than a batch may have runs in slices,
+one a turn, so that it delays neither a small one nor a probe: a thread alone would not help, because scikit-learn's
+tree kernels keep Python's global lock for a whole batch (docs/decisions.md).
+Backpressure: a request beyond ``Limits.queue_rows`` is refused at once, one beyond ``Limits.wait_s`` at its turn.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 K = TypeVar("K")
 K_contra = TypeVar("K_contra", contravariant=True)
-I = TypeVar("I")  # noqa: E741 - what is asked: an item
+I = TypeVar("I")  # noqa: E741 - an item: the rows of a request
 R = TypeVar("R")
 
 
@@ -33,10 +34,14 @@ class Work(Protocol[K_contra, I, R]):
     """What a batcher runs."""
 
     def run(self, key: K_contra, items: Sequence[I]) -> Sequence[R | Exception]:
-        """Answer items that share a model call, one result each, in order; an exception is that item's alone.
+        """Answer the items of a batch, one result each, in order; an exception is that item's alone.
 
-        Whatever it raises is no item's in particular: several items are then asked again one by one.
+        Whatever it raises is no item's in particular: several items are then retried one by one.
         """
+        ...
+
+    def handed_on(self, key: K_contra, results: Sequence[R | Exception]) -> None:
+        """Hear that the results of a batch were handed on; called on the event loop, and must not raise."""
         ...
 
     def cut(self, item: I, rows: slice) -> I:
@@ -48,7 +53,7 @@ class Work(Protocol[K_contra, I, R]):
         ...
 
     def is_quick(self, key: K_contra) -> bool:
-        """Say whether a call is known to be so short that handing it to a thread would cost more than it takes."""
+        """Say whether a batch is known to be so short that handing it to a thread would cost more than it takes."""
         ...
 
 
@@ -57,9 +62,9 @@ class Limits:
     """What bounds a batcher.
 
     Attributes:
-        batch_rows: Most rows of one model call; a larger request runs in slices of as many.
+        batch_rows: Most rows of one batch; a larger request runs in slices of as many.
         queue_rows: Most rows that wait or run; a request beyond them is refused, unless it is alone.
-        threads: Model calls that run at once in threads.
+        threads: Batches that run at once in threads.
         wait_s: Longest time that a request waits for its turn, in seconds.
     """
 
@@ -69,7 +74,7 @@ class Limits:
     wait_s: float = 30.0
 
 
-# Not frozen, as little as is made once a request: freezing a dataclass makes it five times as slow to create.
+# Not frozen: docs/decisions.md, NN.
 @dataclass(slots=True, eq=False)
 class _Job(Generic[K, I, R]):
     """A request in the queue, and the results of those of its rows that ran."""
@@ -85,7 +90,7 @@ class _Job(Generic[K, I, R]):
 
 @dataclass(slots=True, eq=False)
 class _Batch(Generic[K, I, R]):
-    """One model call: the items of some jobs, or some rows of one."""
+    """The items of some jobs, or some rows of one."""
 
     key: K
     items: Sequence[I]
@@ -107,7 +112,7 @@ class MicroBatcher(Generic[K, I, R]):
         """Bind what answers a batch.
 
         Args:
-            work: Calls the model; items share a call only under equal keys.
+            work: Runs a batch; items share one only under equal keys.
             executor: Runs what is not quick, off the event loop.
             limits: What bounds the queue.
             clock: Seconds, for deadlines.
@@ -132,8 +137,8 @@ class MicroBatcher(Generic[K, I, R]):
         """Put a request into the queue.
 
         Args:
-            key: What must be equal for two requests to share a model call.
-            item: What is asked.
+            key: What must be equal for two requests to share a batch.
+            item: Their rows, in whatever form ``Work.run`` takes.
             n_rows: How many rows that is, at least 1.
             deadline_s: When it is too late to begin, by the batcher's clock, if that comes before its longest wait.
 
@@ -261,6 +266,7 @@ class MicroBatcher(Generic[K, I, R]):
                 self._finish(job, result)
             else:
                 self._collect(job, batch.rows, result)
+        self._work.handed_on(batch.key, results)
 
     def _collect(self, job: _Job[K, I, R], rows: slice, result: R) -> None:
         job.ran_rows = rows.stop

@@ -1,21 +1,44 @@
-"""Call and Answer: what every protocol is decoded to and encoded from; knows the contract, no bytes and no protocol."""
+"""Call, Result and Answer: what every protocol is decoded to and encoded from; knows no bytes and no protocol.
+
+Requests share batches, so a result is a view of its batch: what is made of all rows at once is kept with the batch.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from model_server.errors import ContractError, UnknownOutput, Violation
+import numpy as np
+
+from model_server.errors import BugError, ContractError, UnknownOutput, Violation
+from model_server.frame import join_frames
+from model_server.predictor import Prediction
 from model_server.serving.tensors import Tensor, to_frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from model_server.contract import Contract
-    from model_server.explain import Reason
+    from model_server.explain import Explanation, Reason
     from model_server.frame import Frame
-    from model_server.predictor import Prediction
-    from model_server.serving.result import Outcome
+    from model_server.serving.loaded import LoadedBundle
+
+    Reasons = tuple[tuple[Reason, ...], ...]
+
+
+class Options(NamedTuple):
+    """What a request wants beside a plain prediction; requests share a batch only under equal options.
+
+    Attributes:
+        reasons: How many reasons a row; 0 for none.
+        explain: Whether all contributions are wanted in the place of predictions, as v1's ``:explain`` has it.
+    """
+
+    reasons: int = 0
+    explain: bool = False
+
+
+PLAIN = Options()
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +49,7 @@ class RequestedOutput:
     binary: bool = False
 
 
-# Not frozen, as little as is made once a request: freezing a dataclass makes it five times as slow to create.
+# Not frozen: docs/decisions.md, NN.
 @dataclass(slots=True, eq=False)
 class Call:
     """A decoded request, of any protocol.
@@ -37,7 +60,7 @@ class Call:
         id: What the client wants echoed, or None.
         outputs: Outputs to answer, in order; empty for all.
         binary: Whether outputs not named one by one are wanted as binary data.
-        reasons: How many reasons a row are asked for; 0 for none.
+        options: What is wanted beside a plain prediction.
     """
 
     rows: Sequence[Any] | None = None
@@ -45,7 +68,7 @@ class Call:
     id: str | None = None
     outputs: tuple[RequestedOutput, ...] = ()
     binary: bool = False
-    reasons: int = 0
+    options: Options = PLAIN
 
     @property
     def n_rows(self) -> int:
@@ -74,47 +97,137 @@ class Call:
         return contract.frame(self.rows) if self.rows is not None else to_frame(self.tensors, contract)
 
 
+# Not frozen: docs/decisions.md, NN.
 @dataclass(slots=True, eq=False)
-class Answer:
-    """What the core found for a call.
+class BatchResult:
+    """What one batch found, of one or more requests.
 
     Attributes:
-        call: The request.
-        model_name: Name under which the model is served.
-        model_version: Version of the bundle that answered.
-        contract: Its contract.
-        outcome: The checked rows, one answer a row, and the reasons that were asked for.
+        frame: The checked rows.
+        prediction: One answer a row; None where contributions were asked for.
+        reasons: The asked number of reasons a row; empty when none were asked for.
+        explanation: The contributions to each row's answer, where they were asked for.
+        memo: What encoders have made of all rows at once, by a name of theirs, so that each request takes its share.
     """
 
-    call: Call
-    model_name: str
-    model_version: str
-    contract: Contract
-    outcome: Outcome
+    frame: Frame
+    prediction: Prediction | None
+    reasons: Reasons = ()
+    explanation: Explanation | None = None
+    memo: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def n_rows(self) -> int:
-        """How many rows were answered."""
-        return self.outcome.n_rows
+    def predicted(self) -> Prediction:
+        """One answer a row.
+
+        Raises:
+            BugError: Contributions were asked for, not predictions.
+        """
+        if self.prediction is None:
+            raise BugError("an explanation holds no predictions")
+        return self.prediction
+
+
+# Not frozen: docs/decisions.md, NN.
+@dataclass(slots=True, eq=False)
+class Result:
+    """The rows of one request in the result of a batch.
+
+    Attributes:
+        batch: What the batch found.
+        start: The first of the rows there.
+        n_rows: How many they are.
+    """
+
+    batch: BatchResult
+    start: int
+    n_rows: int
+
+    @property
+    def stop(self) -> int:
+        """The row behind the last."""
+        return self.start + self.n_rows
 
     @property
     def frame(self) -> Frame:
-        """The checked rows."""
-        return self.outcome.frame
+        """The checked rows; views where a contract's table is one matrix."""
+        return self.batch.frame.take(slice(self.start, self.stop))
 
     @property
     def prediction(self) -> Prediction:
-        """One answer a row."""
-        return self.outcome.prediction
+        """One answer a row, as views.
+
+        Raises:
+            BugError: Contributions were asked for, not predictions.
+        """
+        whole, start, stop = self.batch.predicted, self.start, self.stop
+        return Prediction(
+            None if whole.labels is None else whole.labels[start:stop],
+            None if whole.probabilities is None else whole.probabilities[start:stop],
+            None if whole.values is None else whole.values[start:stop],
+        )
 
     @property
-    def reasons(self) -> tuple[tuple[Reason, ...], ...]:
+    def reasons(self) -> Reasons:
         """The asked number of reasons a row; empty when none were asked for."""
-        return self.outcome.reasons
+        return self.batch.reasons[self.start : self.stop]
+
+    @property
+    def explanation(self) -> Explanation:
+        """The contributions to each row's answer.
+
+        Raises:
+            BugError: They were not asked for.
+        """
+        if self.batch.explanation is None:
+            raise BugError("contributions were not asked for")
+        return self.batch.explanation.take(self.start, self.stop)
+
+    def take(self, start: int, stop: int) -> Result:
+        """Give some of the rows, counted from the first of these."""
+        return Result(self.batch, self.start + start, min(stop, self.n_rows) - start)
+
+
+def result_of(batch: BatchResult) -> Result:
+    """Give all rows of a batch as the result of one request."""
+    return Result(batch, 0, batch.frame.n_rows)
+
+
+def join_results(parts: Sequence[Result]) -> Result:
+    """Put the results of the slices of one request together, in order."""
+    if len(parts) == 1:
+        return parts[0]
+    frame = join_frames([part.frame for part in parts])
+    if parts[0].batch.explanation is not None:
+        explanation = parts[0].explanation.joined([part.explanation for part in parts[1:]])
+        return result_of(BatchResult(frame, None, explanation=explanation))
+    predictions = [part.prediction for part in parts]
+    joined = {
+        name: np.concatenate([getattr(prediction, name) for prediction in predictions])
+        for name in ("labels", "probabilities", "values")
+        if getattr(predictions[0], name) is not None
+    }
+    return result_of(BatchResult(frame, Prediction(**joined), tuple(row for part in parts for row in part.reasons)))
+
+
+# Not frozen: docs/decisions.md, NN.
+@dataclass(slots=True, eq=False)
+class Answer:
+    """What the service found for a call.
+
+    Attributes:
+        call: The request.
+        loaded: The bundle that answered.
+        result: One answer a row, with the checked rows and what else was asked for.
+    """
+
+    call: Call
+    loaded: LoadedBundle
+    result: Result
 
     def take(self, start: int, stop: int) -> Answer:
         """Give the rows from ``start`` up to ``stop`` as an answer of their own."""
-        return Answer(self.call, self.model_name, self.model_version, self.contract, self.outcome.take(start, stop))
+        return Answer(self.call, self.loaded, self.result.take(start, stop))
 
 
 def available_outputs(contract: Contract) -> tuple[str, ...]:

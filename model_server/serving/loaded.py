@@ -1,4 +1,4 @@
-"""Served: a bundle that answers, and how one is built; knows checks and their order, not when one is swapped in."""
+"""LoadedBundle: a bundle that answers, and how one is built; knows checks and their order, not when it is swapped."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Wanted:
 
 
 @dataclass(slots=True, eq=False)
-class Served:
+class LoadedBundle:
     """A bundle that answers: checked, opened, warmed.
 
     Attributes:
@@ -98,7 +98,7 @@ def _explainer_of(predictor: Predictor) -> Explainer | str:
         return str(error)
 
 
-def build(wanted: Wanted) -> Served:
+def build(wanted: Wanted) -> LoadedBundle:
     """Fetch, verify, open and warm a bundle; slow and synchronous.
 
     Raises:
@@ -117,7 +117,7 @@ def build(wanted: Wanted) -> Served:
         ) from error
 
 
-def _built(wanted: Wanted) -> Served:
+def _built(wanted: Wanted) -> LoadedBundle:
     watch = Stopwatch()
     directory = sources.from_uri(wanted.uri, wanted.name, wanted.version)
     verified = bundle.verify(directory, expected_digest=wanted.digest, libraries=wanted.libraries)
@@ -135,7 +135,9 @@ def _built(wanted: Wanted) -> Served:
     predictor, why = _chosen(predictor, wanted)
     # A model with tiers tells its reasons unasked, so its first request must not wait for the explainer.
     explainer = _explainer_of(predictor) if predictor.contract.output.tiers else None
-    return Served(wanted.name or verified.manifest.name, predictor, verified.digest, watch.elapsed_s, why, explainer)
+    return LoadedBundle(
+        wanted.name or verified.manifest.name, predictor, verified.digest, watch.elapsed_s, why, explainer
+    )
 
 
 def _chosen(predictor: Predictor, wanted: Wanted) -> tuple[Predictor, str]:

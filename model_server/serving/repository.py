@@ -9,24 +9,26 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from kserve import ModelRepository
-
 from model_server.errors import ModelNotFound, ModelNotReady, ModelServerError, VersionNotFound
 from model_server.serving.loaded import build
 from model_server.telemetry import logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from concurrent.futures import Executor
 
-    from kserve import Model
-
-    from model_server.serving.loaded import Served, Wanted
+    from model_server.serving.loaded import LoadedBundle, Wanted
     from model_server.telemetry import Metrics
 
 
-class BundleRepository(ModelRepository):
-    """The one model of this process, in KServe's terms."""
+class BundleRepository:
+    """The one model of this process.
+
+    Attributes:
+        loaded: The bundle that is served, or None.
+        was_loaded: Whether one was served before.
+        failure: Why the last attempt to load failed, or None.
+        draining: Whether the process is shutting down.
+    """
 
     def __init__(self, wanted: Wanted, executor: Executor, metrics: Metrics) -> None:
         """Prepare, without loading.
@@ -36,16 +38,14 @@ class BundleRepository(ModelRepository):
             executor: Runs the loading, apart from the event loop.
             metrics: Where loads are counted.
         """
-        super().__init__()
-        self.make_model: Callable[[str], Model] | None = None
         self._wanted = wanted
         self._executor = executor
         self._metrics = metrics
         self._lock = asyncio.Lock()
-        self.served: Served | None = None
+        self.loaded: LoadedBundle | None = None
         self.failure: ModelServerError | None = None
         self.draining = False
-        self.model: Model | None = None
+        self.was_loaded = False
         self._found_name: str | None = None
 
     @property
@@ -56,22 +56,14 @@ class BundleRepository(ModelRepository):
     @property
     def served_version(self) -> str:
         """Version of the served bundle, or empty."""
-        return self.served.version if self.served else ""
+        return self.loaded.version if self.loaded else ""
 
     @property
     def is_ready(self) -> bool:
         """Whether requests should be sent here."""
-        return self.served is not None and not self.draining
+        return self.loaded is not None and not self.draining
 
-    def get_model(self, name: str) -> Model | None:
-        """Give KServe's view of the served name, whether it is loaded or not."""
-        return self.model if name == self.model_name else None
-
-    def get_models(self) -> dict[str, Model]:
-        """Give the served name and its model; empty while the name is not known."""
-        return {self.model_name: self.model} if self.model_name and self.model else {}
-
-    def require(self, name: str, version: str | None = None) -> Served:
+    def require(self, name: str, version: str | None = None) -> LoadedBundle:
         """Give the served bundle of a request.
 
         Raises:
@@ -79,15 +71,15 @@ class BundleRepository(ModelRepository):
             VersionNotFound: Another version is served here.
             ModelNotReady: Nothing is served yet.
         """
-        served = self.served
-        if served is not None and name == served.name and not version:
-            return served  # nearly always
+        loaded = self.loaded
+        if loaded is not None and name == loaded.name and not version:
+            return loaded  # nearly always
         self.check_name(name)
-        if served is None:
+        if loaded is None:
             raise ModelNotReady(f"model {name!r} is not ready: {self.why_not_ready}")
-        if version and version != served.version:
-            raise VersionNotFound(f"model {name!r} is served in version {served.version} only")
-        return served
+        if version and version != loaded.version:
+            raise VersionNotFound(f"model {name!r} is served in version {loaded.version} only")
+        return loaded
 
     def check_name(self, name: str) -> None:
         """Refuse a name that is not served here.
@@ -104,20 +96,17 @@ class BundleRepository(ModelRepository):
     @property
     def why_not_ready(self) -> str:
         """What keeps requests away, in words."""
-        if self.served is not None:
+        if self.loaded is not None:
             return "the server is shutting down"
-        if self.model is not None:
+        if self.was_loaded:
             return "the model was unloaded; load brings it back"
         return f"loading failed ({self.failure.slug})" if self.failure else "the model is still loading"
 
-    async def load(self, name: str) -> bool:
+    async def load(self, name: str) -> None:
         """Fetch and build the wanted bundle anew and swap it in; the old one serves until then.
 
         Args:
             name: Name on the routes.
-
-        Returns:
-            True.
 
         Raises:
             ModelNotFound: Another name is served here.
@@ -125,9 +114,8 @@ class BundleRepository(ModelRepository):
         """
         self.check_name(name)
         await self.reload()
-        return True
 
-    async def reload(self) -> Served:
+    async def reload(self) -> LoadedBundle:
         """Build the wanted bundle and swap it in.
 
         Raises:
@@ -136,23 +124,23 @@ class BundleRepository(ModelRepository):
         async with self._lock:
             loop = asyncio.get_running_loop()
             try:
-                served = await loop.run_in_executor(self._executor, build, self._wanted)
+                loaded = await loop.run_in_executor(self._executor, build, self._wanted)
             except ModelServerError as error:
                 self._metrics.loads.labels("failed").inc()
                 self.failure = error
                 raise
-            self._swap(served)
-            return served
+            self._swap(loaded)
+            return loaded
 
-    def _swap(self, served: Served) -> None:
+    def _swap(self, loaded: LoadedBundle) -> None:
         self._metrics.loads.labels("loaded").inc()
-        self._metrics.load_seconds.set(served.load_s)
+        self._metrics.load_seconds.set(loaded.load_s)
         self._metrics.info.clear()
-        run_id = served.manifest.lineage.run_id
-        self._metrics.info.labels(served.name, served.version, served.digest, run_id).set(1)
-        self.served, self.failure, self._found_name = served, None, served.name
-        self.model = self.make_model(served.name) if self.make_model else None
-        logger.info("model loaded", extra={"fields": _identity(served)})
+        run_id = loaded.manifest.lineage.run_id
+        self._metrics.info.labels(loaded.name, loaded.version, loaded.digest, run_id).set(1)
+        self.loaded, self.failure, self._found_name = loaded, None, loaded.name
+        self.was_loaded = True
+        logger.info("model loaded", extra={"fields": _identity(loaded)})
 
     def unload(self, name: str) -> None:
         """Stop serving; ``load`` brings the model back.
@@ -161,23 +149,23 @@ class BundleRepository(ModelRepository):
             ModelNotFound: Another name is served here, or nothing is loaded.
         """
         self.check_name(name)
-        if self.served is None:
+        if self.loaded is None:
             raise ModelNotFound(f"model {name!r} is not loaded")
-        self.served = None
+        self.loaded = None
         self._metrics.info.clear()
         logger.warning("model unloaded", extra={"fields": {"model_name": name}})
 
 
-def _identity(served: Served) -> dict[str, object]:
-    lineage = served.manifest.lineage
+def _identity(loaded: LoadedBundle) -> dict[str, object]:
+    lineage = loaded.manifest.lineage
     return {
-        "model_name": served.name,
-        "model_version": served.version,
-        "digest": served.digest,
+        "model_name": loaded.name,
+        "model_version": loaded.version,
+        "digest": loaded.digest,
         "run_id": lineage.run_id,
         "git_commit": lineage.git_commit,
         "dataset_sha256": lineage.dataset.sha256,
-        "predictor": served.predictor.model.name,
-        "predictor_reason": served.why,
-        "load_ms": round(served.load_s * 1000, 1),
+        "predictor": loaded.predictor.model.name,
+        "predictor_reason": loaded.why,
+        "load_ms": round(loaded.load_s * 1000, 1),
     }

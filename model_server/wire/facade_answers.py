@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model_server.wire.answers import tiers
+from model_server.wire.outputs import tiers
 
 if TYPE_CHECKING:
     from model_server.contract import Contract, Feature, Output
     from model_server.explain import Reason
-    from model_server.manifest import Serving
     from model_server.serving.call import Answer
 
 #: Decimals of a probability of some class, of the one probability of a risk, and of a contribution.
@@ -35,54 +34,72 @@ def class_key(label: int | str) -> str:
     return f"class_{label}"
 
 
-def documents(answer: Answer, serving: Serving, *, echo: bool = True) -> list[dict[str, Any]]:
+def documents(answer: Answer, *, echo: bool = True) -> list[dict[str, Any]]:
     """Lay an answer out as the facade does.
 
     Args:
-        answer: What the core found.
-        serving: Which of the forms the model takes.
+        answer: What the service found.
         echo: Whether each object echoes the request's identifier.
 
     Returns:
         One object a row.
     """
-    output = answer.contract.output
+    output = answer.loaded.contract.output
     tail: dict[str, Scalar] = {}
     if shows_risk(output):
         rows = _risks(answer)
     else:
         rows = _values(answer) if output.task == "regression" else _labels(answer)
-        tail["n_features_in"] = len(answer.contract.names)
-        if serving.facade == "record":
+        tail["n_features_in"] = len(answer.loaded.contract.names)
+        if answer.loaded.manifest.serving.facade == "record":
             rows = [{**generic, **row} for generic, row in zip(_generic(answer), rows, strict=True)]
-    if answer.reasons:
+    if answer.result.reasons:
         for row, reasons in zip(rows, _top_reasons(answer), strict=True):
             row["top_reasons"] = reasons
     if echo and answer.call.id is not None:
         tail["request_id"] = answer.call.id
-    return [{**row, "model_version": answer.model_version, **tail} for row in rows]
+    return [{**row, "model_version": answer.loaded.version, **tail} for row in rows]
+
+
+def batch_document(answer: Answer, elapsed_s: float) -> dict[str, Any]:
+    """Lay an answer out as ``/predict/batch`` does.
+
+    Args:
+        answer: What the service found.
+        elapsed_s: Seconds since the request was complete.
+    """
+    predictions = documents(answer, echo=False)
+    echo = {} if answer.call.id is None else {"request_id": answer.call.id}
+    return {
+        "predictions": predictions,
+        "model_version": answer.loaded.version,
+        "n_instances": len(predictions),
+        "batch_size": len(predictions),
+        "processing_time_ms": round(elapsed_s * 1000, 2),
+        **echo,
+    }
 
 
 def _risks(answer: Answer) -> list[dict[str, Any]]:
-    output = answer.contract.output
-    numbers = np.asarray(answer.prediction.probabilities)[:, output.positive_index].tolist()
+    output = answer.loaded.contract.output
+    numbers = np.asarray(answer.result.prediction.probabilities)[:, output.positive_index].tolist()
     return [
         {risk_key(output): round(number, RISK_DECIMALS), "risk_tier": tier}
-        for number, tier in zip(numbers, tiers(answer.prediction, answer.contract.output), strict=True)
+        for number, tier in zip(numbers, tiers(answer.result.prediction, answer.loaded.contract.output), strict=True)
     ]
 
 
 def _values(answer: Answer) -> list[dict[str, Any]]:
-    values = [] if answer.prediction.values is None else answer.prediction.values.tolist()
+    values = [] if answer.result.prediction.values is None else answer.result.prediction.values.tolist()
     rows: list[dict[str, Any]] = [{"value": value} for value in values]
-    if answer.contract.output.tiers:
-        for row, tier in zip(rows, tiers(answer.prediction, answer.contract.output), strict=True):
+    if answer.loaded.contract.output.tiers:
+        for row, tier in zip(rows, tiers(answer.result.prediction, answer.loaded.contract.output), strict=True):
             row["tier"] = tier
     return rows
 
 
 def _labels(answer: Answer) -> list[dict[str, Any]]:
-    prediction, classes = answer.prediction, answer.contract.output.classes
+    prediction, classes = answer.result.prediction, answer.loaded.contract.output.classes
     labels = [] if prediction.labels is None else prediction.labels.tolist()
     rows: list[dict[str, Any]] = [{"label": label} for label in labels]
     if prediction.probabilities is not None:
@@ -96,7 +113,7 @@ def _labels(answer: Answer) -> list[dict[str, Any]]:
 
 def _generic(answer: Answer) -> list[dict[str, Any]]:
     """Give what every answer has under the same name: the readable class or the value, and the label's probability."""
-    output, prediction = answer.contract.output, answer.prediction
+    output, prediction = answer.loaded.contract.output, answer.result.prediction
     if prediction.labels is None:
         return [{"prediction": value} for value in ([] if prediction.values is None else prediction.values.tolist())]
     at = [output.classes.index(label) for label in prediction.labels.tolist()]
@@ -111,15 +128,15 @@ def _generic(answer: Answer) -> list[dict[str, Any]]:
 
 
 def _top_reasons(answer: Answer) -> list[list[dict[str, Any]]]:
-    features = {feature.name: feature for feature in answer.contract.features}
-    is_risk = shows_risk(answer.contract.output)
-    rows = answer.frame.to_rows()
+    features = {feature.name: feature for feature in answer.loaded.contract.features}
+    is_risk = shows_risk(answer.loaded.contract.output)
+    rows = answer.result.frame.to_rows()
     return [
         [
-            _reason(reason, features[reason.feature], _at(answer.contract, row, reason), is_risk=is_risk)
+            _reason(reason, features[reason.feature], _at(answer.loaded.contract, row, reason), is_risk=is_risk)
             for reason in reasons
         ]
-        for row, reasons in zip(rows, answer.reasons, strict=True)
+        for row, reasons in zip(rows, answer.result.reasons, strict=True)
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from model_server.serving.call import available_outputs
-from model_server.wire.answers import label_datatype
+from model_server.wire.outputs import label_datatype
 
 if TYPE_CHECKING:
     from model_server.contract import Contract, Feature

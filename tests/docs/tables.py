@@ -12,7 +12,6 @@ from prometheus_client import CollectorRegistry
 
 from model_server import errors
 from model_server.edge.api.operations import routes
-from model_server.edge.server import StartupFailed
 from model_server.settings import ENVIRONMENT, Settings
 from model_server.telemetry import Metrics
 from tests.docs.pages import PAGES, ROOT
@@ -92,7 +91,7 @@ def error_codes() -> Table:
 
 def _answered() -> Iterator[type[errors.ModelServerError]]:
     """Give the errors that mean something by themselves: not those that only gather others, nor those of a start."""
-    never = {errors.BundleExists, errors.Overloaded, errors.ConfigError, StartupFailed}
+    never = {errors.BundleExists, errors.Overloaded, errors.ConfigError, errors.StartupFailed}
     for error in _below(errors.ModelServerError):
         raised = error is errors.DecodeError or not list(_below(error))
         if raised and error not in never and error.__module__.startswith("model_server"):

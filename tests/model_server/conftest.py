@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from model_server.serving.loaded import Served, Wanted, build
+from model_server.serving.loaded import LoadedBundle, Wanted, build
 from tests.model_server.edge import bundles
 from tests.model_server.edge.facade_bundles import WRITERS
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.model_server.edge.bundles import Service
+    from tests.model_server.edge.bundles import LiveServer
 
 
 @pytest.fixture(scope="session")
@@ -27,43 +27,43 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def served(root: Path, name: str) -> Served:
+def served(root: Path, name: str) -> LoadedBundle:
     """Open a bundle all the way, as the repository does."""
     return build(Wanted(str(root / name / "1.0.0")))
 
 
 @pytest.fixture(scope="session")
-def linear(written: Path) -> Served:
+def linear(written: Path) -> LoadedBundle:
     """A regression of three numbers."""
     return served(written, "linear")
 
 
 @pytest.fixture(scope="session")
-def risk(written: Path) -> Served:
+def risk(written: Path) -> LoadedBundle:
     """A classification of three numbers into 0 and 1, with tiers."""
     return served(written, "risk")
 
 
 @pytest.fixture(scope="session")
-def people(written: Path) -> Served:
+def people(written: Path) -> LoadedBundle:
     """A classification of mixed columns into three words."""
     return served(written, "people")
 
 
 @pytest.fixture(scope="module")
-def slow(written: Path) -> Iterator[Service]:
+def slow(written: Path) -> Iterator[LiveServer]:
     """A server of the model that waits as long as a request says."""
     with bundles.serving(written / "waiting" / "1.0.0") as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def facade(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Service]]:
+def facade(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], LiveServer]]:
     """Serve a bundle of ``facade_bundles`` by its name; each is trained and served once."""
-    running: dict[str, Service] = {}
+    running: dict[str, LiveServer] = {}
     with contextlib.ExitStack() as stack:
 
-        def serve(name: str) -> Service:
+        def serve(name: str) -> LiveServer:
             if name not in running:
                 directory = tmp_path_factory.mktemp("facade") / name
                 WRITERS[name](directory)

@@ -1,33 +1,23 @@
 """The JSON bodies that are the same for every model, as pydantic models; knows their form, not who sends them.
 
-They document and test the edge: requests are decoded by ``codec``, which is stricter than pydantic and faster.
+They document and test the edge: requests are decoded by ``wire``, which is stricter than pydantic and faster.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from pydantic.json_schema import models_json_schema
 
-from model_server.wire.codec import MAX_REASONS
+from model_server.serving.datatypes import DATATYPES
+from model_server.wire.parts import MAX_REASONS
 
 Scalar = str | bool | int | float
-Datatype = Literal[
-    "BOOL",
-    "UINT8",
-    "UINT16",
-    "UINT32",
-    "UINT64",
-    "INT8",
-    "INT16",
-    "INT32",
-    "INT64",
-    "FP16",
-    "FP32",
-    "FP64",
-    "BYTES",
-]
+if TYPE_CHECKING:
+    Datatype = str
+else:
+    Datatype = Literal[tuple(DATATYPES)]
 
 
 class Body(BaseModel):

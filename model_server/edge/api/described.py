@@ -11,7 +11,7 @@ from model_server.errors import NotSupported
 if TYPE_CHECKING:
     from model_server.contract import Contract
     from model_server.manifest import Manifest
-    from model_server.serving.loaded import Served
+    from model_server.serving.loaded import LoadedBundle
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +48,16 @@ class Described:
         return self.manifest.serving.title or self.name
 
 
-def described(served: Served, *, bare: bool) -> Described:
+def described(loaded: LoadedBundle, *, bare: bool) -> Described:
     """Describe a served bundle; this builds its explainer, if it has one.
 
     Args:
-        served: What is served.
+        loaded: What is loaded.
         bare: Whether v1 predictions are bare labels or values.
     """
-    row = example_row(served.contract, served.predictor.bundle.golden.rows[0])
+    row = example_row(loaded.contract, loaded.predictor.bundle.golden.rows[0])
     try:
-        served.explainer()
+        loaded.explainer()
     except NotSupported:
-        return Described(served.name, served.manifest, tuple(row), explains=False, bare=bare)
-    return Described(served.name, served.manifest, tuple(row), explains=True, bare=bare)
+        return Described(loaded.name, loaded.manifest, tuple(row), explains=False, bare=bare)
+    return Described(loaded.name, loaded.manifest, tuple(row), explains=True, bare=bare)

@@ -15,9 +15,9 @@ from model_server.edge.api.contract import (
     tier_schema,
     vector_schema,
 )
-from model_server.edge.http.facade import MAX_REQUEST_ID, VECTOR, row_keys
-from model_server.wire.codec import DEFAULT_REASONS
+from model_server.wire.facade import MAX_REQUEST_ID, VECTOR, row_keys
 from model_server.wire.facade_answers import class_key, risk_key, shows_risk
+from model_server.wire.parts import DEFAULT_REASONS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

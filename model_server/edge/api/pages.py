@@ -19,7 +19,7 @@ from model_server.edge.api.openapi import document
 from model_server.errors import RouteNotFound
 
 if TYPE_CHECKING:
-    from model_server.serving.loaded import Served
+    from model_server.serving.loaded import LoadedBundle
     from model_server.serving.repository import BundleRepository
 
 # Relative to the page, so that they work behind a path prefix too.
@@ -39,19 +39,19 @@ class Pages:
         """Bind the repository.
 
         Args:
-            repository: Knows what is served.
+            repository: Knows what is loaded.
             bare: Whether v1 predictions are bare labels or values.
         """
         self._repository = repository
         self._bare = bare
-        self._made: tuple[Served | None, bytes] | None = None
+        self._made: tuple[LoadedBundle | None, bytes] | None = None
 
     def openapi(self) -> Response:
         """Give the OpenAPI document; not async, so that it is made off the event loop."""
-        served = self._repository.served
-        if self._made is None or self._made[0] is not served:
-            model = None if served is None else described(served, bare=self._bare)
-            self._made = served, orjson.dumps(document(model))
+        loaded = self._repository.loaded
+        if self._made is None or self._made[0] is not loaded:
+            model = None if loaded is None else described(loaded, bare=self._bare)
+            self._made = loaded, orjson.dumps(document(model))
         return Response(self._made[1], media_type="application/json")
 
     async def docs(self) -> HTMLResponse:
@@ -75,8 +75,8 @@ class Pages:
         )
 
     def _title(self) -> str:
-        served = self._repository.served
-        title = "Model server" if served is None else served.manifest.serving.title or served.name
+        loaded = self._repository.loaded
+        title = "Model server" if loaded is None else loaded.manifest.serving.title or loaded.name
         return html.escape(title)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from model_server.edge.api.contract import TEXT, Schema, answer_properties, closed, ref
-from model_server.wire.codec import DEFAULT_REASONS
 from model_server.wire.metadata import MATRIX_INPUT, column_datatype
+from model_server.wire.parts import DEFAULT_REASONS
 
 if TYPE_CHECKING:
     from model_server.contract import Feature

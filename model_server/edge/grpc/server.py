@@ -18,21 +18,21 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as stubs
 from kserve.protocol.grpc.servicer import InferenceServicer
 
 from model_server.edge.admin import TOKEN_HEADER
+from model_server.edge.exchange import DISCONNECTED, REQUEST_ID, refusal_of
 from model_server.edge.grpc.messages import decode_request, encode_answer
-from model_server.edge.http.gate import request_id_of
-from model_server.errors import BugError, ModelNotReady, ModelServerError
-from model_server.telemetry import Stopwatch, logger
+from model_server.errors import ModelNotReady
+from model_server.serving.call import Answer
 from model_server.wire.metadata import model_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from model_server.edge.admin import Guard
+    from model_server.edge.exchange import Accounting, Exchange
     from model_server.edge.kserve.dataplane import CheckedDataPlane, GuardedExtension
     from model_server.serving.repository import BundleRepository
-    from model_server.serving.service import Core
+    from model_server.serving.service import Service
     from model_server.settings import Settings
-    from model_server.telemetry import Telemetry
 
 _SERVICE = "inference.GRPCInferenceService"
 
@@ -40,16 +40,18 @@ _SERVICE = "inference.GRPCInferenceService"
 class Servicer(InferenceServicer):
     """The Open Inference Protocol over gRPC."""
 
-    def __init__(self, core: Core, dataplane: CheckedDataPlane, extension: GuardedExtension, guard: Guard) -> None:
-        """Bind the core and who may load and unload."""
+    def __init__(
+        self, service: Service, dataplane: CheckedDataPlane, extension: GuardedExtension, guard: Guard
+    ) -> None:
+        """Bind the service and who may load and unload."""
         super().__init__(dataplane, extension)
-        self._core = core
+        self._service = service
         self._guard = guard
         self._extension = extension
 
     @property
     def _repository(self) -> BundleRepository:
-        return self._core.repository
+        return self._service.repository
 
     async def ModelReady(self, request: Any, context: Any) -> Any:  # noqa: N802 - the protocol's name
         """Say whether the model is ready, in the asked version if one is named."""
@@ -63,14 +65,15 @@ class Servicer(InferenceServicer):
     async def ModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802 - the protocol's name
         """Describe the model, in the asked version if one is named."""
         del context
-        served = self._repository.require(request.name, request.version or None)
-        return pb.ModelMetadataResponse(**model_metadata(served.name, served.version, served.contract))
+        loaded = self._repository.require(request.name, request.version or None)
+        return pb.ModelMetadataResponse(**model_metadata(loaded.name, loaded.version, loaded.contract))
 
     async def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802 - the protocol's name
         """Predict: typed contents are answered typed, raw ones raw."""
-        served = self._repository.require(request.model_name, request.model_version or None)
-        answer = await self._core.answer_by(served, decode_request(request), _deadline_s(context))
-        return encode_answer(answer, raw=bool(request.raw_input_contents))
+        loaded = self._repository.require(request.model_name, request.model_version or None)
+        call = decode_request(request)
+        result = await self._service.submit(loaded, call, _deadline_s(context))
+        return encode_answer(Answer(call, loaded, result), raw=bool(request.raw_input_contents))
 
     async def RepositoryModelLoad(self, request: Any, context: Any) -> Any:  # noqa: N802 - the protocol's name
         """Load the wanted bundle anew, for the holder of the admin token."""
@@ -91,15 +94,14 @@ class Servicer(InferenceServicer):
 
 
 class Envelope:
-    """What the door is for HTTP: identifier, status, log line and counts of every call.
+    """What the gate is for HTTP: it begins and finishes every call.
 
     It is put around the handlers once. As an interceptor of gRPC's it would be asked anew for each call.
     """
 
-    def __init__(self, repository: BundleRepository, telemetry: Telemetry) -> None:
-        """Bind what names the version, and what counts."""
-        self._repository = repository
-        self._telemetry = telemetry
+    def __init__(self, accounting: Accounting) -> None:
+        """Bind what begins and finishes requests."""
+        self._accounting = accounting
 
     def around(self, method: str, handler: Any) -> Any:
         """Wrap the handler of a method."""
@@ -111,39 +113,36 @@ class Envelope:
         return grpc.unary_unary_rpc_method_handler(call, handler.request_deserializer, handler.response_serializer)
 
     async def _call(self, method: str, handler: Callable[..., Awaitable[Any]], request: Any, context: Any) -> Any:
-        request_id = _request_id(context)
-        watch, status, slug, version = Stopwatch(), "OK", "", ""
-        self._telemetry.in_flight += 1
+        exchange = self._accounting.begin("RPC", method, _headers(context))
+        exchange.protocol, exchange.endpoint, exchange.status = "grpc", method, "OK"
         try:
             response = await handler(request, context)
-            version = getattr(response, "model_version", "")
-            context.set_trailing_metadata(self._metadata(request_id, version))
+            context.set_trailing_metadata(self._metadata(exchange, getattr(response, "model_version", "")))
         except asyncio.CancelledError:
-            status, slug = "CANCELLED", "client-disconnected"
+            exchange.status, exchange.error_type = "CANCELLED", DISCONNECTED
             raise
         except Exception as error:  # noqa: BLE001 - whatever is wrong, the client gets an answer
-            refusal = _refusal(error, request_id)
-            status, slug = refusal.grpc_code, refusal.slug
-            await context.abort(grpc.StatusCode[status], _short(str(refusal)), self._metadata(request_id, version))
+            refused = refusal_of(exchange, error)
+            exchange.status = refused.grpc_code
+            status = grpc.StatusCode[refused.grpc_code]
+            await context.abort(status, _short(str(refused)), self._metadata(exchange))
         else:
+            if method == "ModelInfer":
+                exchange.rows = request.inputs[0].shape[0]
             return response
         finally:
-            self._telemetry.in_flight -= 1
-            rows = request.inputs[0].shape[0] if status == "OK" and method == "ModelInfer" else 0
-            name, version = self._repository.model_name or "", version or self._repository.served_version
-            kind = ("grpc", "RPC", method, status, name, version, slug)
-            self._telemetry.count(kind, watch.elapsed_s, request_id, rows)
+            self._accounting.finish(exchange)
 
-    def _metadata(self, request_id: str, version: str) -> tuple[tuple[str, str], ...]:
-        version = version or self._repository.served_version
-        return (("x-request-id", request_id), *((("x-model-version", version),) if version else ()))
+    def _metadata(self, exchange: Exchange, version: str = "") -> tuple[tuple[str, str], ...]:
+        exchange.version = version or self._accounting.version(exchange)
+        named = (("x-model-version", exchange.version),) if exchange.version else ()
+        return ((REQUEST_ID.decode(), exchange.request_id), *named)
 
 
-def _refusal(error: Exception, request_id: str) -> ModelServerError:
-    if isinstance(error, ModelServerError) and not isinstance(error, BugError):
-        return error
-    logger.error("request failed", exc_info=error, extra={"fields": {"request_id": request_id}})
-    return BugError("internal error; the log has the details under this request's x-request-id")
+def _headers(context: Any) -> dict[bytes, bytes]:
+    """Give the metadata that are text, as HTTP's headers are; those of binary keys are bytes."""
+    metadata = context.invocation_metadata() or ()
+    return {key.encode(): value.encode() for key, value in metadata if isinstance(value, str)}
 
 
 # The text travels in a header, percent-encoded to three times its bytes; clients refuse over 8 KiB of headers and
@@ -154,14 +153,6 @@ _MOST_BYTES = 2000
 def _short(text: str) -> str:
     encoded = text.encode()
     return text if len(encoded) <= _MOST_BYTES else encoded[:_MOST_BYTES].decode(errors="ignore") + "…"
-
-
-def _request_id(context: Any) -> str:
-    asked: Any = ""  # of a binary header, bytes
-    for key, value in context.invocation_metadata() or ():
-        if key == "x-request-id":
-            asked = value
-    return request_id_of(asked if isinstance(asked, str) else "")
 
 
 def _deadline_s(context: Any) -> float:

@@ -1,13 +1,14 @@
-"""HTTP/1.1 by uvicorn, with a short way for small predict and infer requests; knows connections, no model and no JSON.
+"""HTTP/1.1 by uvicorn, with a short way for small requests to the model; knows connections, no model and no JSON.
 
 For each request uvicorn builds a scope, a task and a cycle of messages, and checks every header of ours with a pattern:
 about 50 µs, more than reading, predicting and writing a row take together. A request that needs none of it goes from
-the parser to the door and back in two calls, and its answer leaves in one write. Everything else is uvicorn's: parsing,
-pipelining, flow control, keep-alive, shutting down, and every request that is not plainly a small one.
+the parser to ``Inference.answer`` and back without a task, and its answer leaves in one write. Everything else is
+uvicorn's: parsing, pipelining, flow control, keep-alive, shutting down, and every request that is not plainly small.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -16,9 +17,10 @@ from model_server.edge.http.inference import is_short
 
 if TYPE_CHECKING:
     from asyncio import Future
-    from collections.abc import Sequence
+    from collections.abc import Coroutine
 
-    from model_server.edge.http.gate import Door
+    from model_server.edge.exchange import Exchange, Response
+    from model_server.edge.http.gate import Gate
 
 #: Bytes of a body that is small: a few dozen rows. Larger ones are worth a task, which may pause.
 SHORT_BYTES = 16 * 1024
@@ -58,10 +60,11 @@ class HttpProtocol(PlainProtocol):
     """One connection."""
 
     def __init__(self, *args: Any, **further: Any) -> None:
-        """Bind the door, which is the app that uvicorn was given."""
+        """Bind the parts of the gate, which is the app that uvicorn was given."""
         super().__init__(*args, **further)
-        self._door = cast("Door", self.config.app)
-        self._most_bytes = min(SHORT_BYTES, self._door.max_body_bytes)
+        gate = cast("Gate", self.config.app)
+        self._inference, self._accounting = gate.inference, gate.accounting
+        self._most_bytes = min(SHORT_BYTES, gate.max_body_bytes)
         self._values: dict[bytes, bytes] | None = None  # the headers of a request that takes the short way
         self._body = b""
         self._future: Future[Any] | None = None
@@ -103,7 +106,7 @@ class HttpProtocol(PlainProtocol):
             self._body += body
 
     def on_message_complete(self) -> None:
-        """Let the door begin."""
+        """Answer a request that takes the short way."""
         values = self._values
         if values is None:
             super().on_message_complete()
@@ -111,30 +114,51 @@ class HttpProtocol(PlainProtocol):
         self._values = None
         self._waits = _Waits()
         self.cycle = self._waits  # type: ignore[assignment]
-        future = self._door.begin(self.url, values, self._body, self._reply)
-        if future is not None and not self._waits.response_complete:
-            self._future = future
-            cast("set[Any]", self.tasks).add(
-                future
-            )  # shutting down waits for those, and cancels them when its time is over
+        exchange = self._accounting.begin("POST", self.url.decode(), values)
+        self._run(exchange, self._inference.answer(exchange, self._body))
 
-    def _reply(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
-        waits, future = self._waits, self._future
-        self._future = None
-        if future is not None:
-            self._awaited.discard(future)
-        waits.response_complete = True
-        if waits.disconnected or self.transport.is_closing():
-            return False
-        lines = [b"%b: %b\r\n" % header for header in (*self.server_state.default_headers, *headers)]
-        if not waits.keep_alive:
+    def _run(self, exchange: Exchange, answering: Coroutine[Any, None, Response | None], _ready: object = None) -> None:
+        """Run a coroutine until it waits for something, and go on when that is there: a task without a task's cost."""
+        try:
+            awaited: Future[Any] | None = answering.send(None)
+        except StopIteration as done:
+            self._reply(exchange, done.value)
+            return
+        go_on = partial(self._run, exchange, answering)
+        if awaited is None:  # asyncio.sleep(0): others first
+            self.loop.call_soon(go_on)
+            return
+        self._let_go()
+        self._future = awaited
+        self._awaited.add(awaited)
+        awaited.add_done_callback(go_on)
+
+    def _let_go(self) -> None:
+        if self._future is not None:
+            self._awaited.discard(self._future)
+            self._future = None
+
+    def _reply(self, exchange: Exchange, response: Response) -> None:
+        self._let_go()
+        self._waits.response_complete = True
+        exchange.status = response.status
+        if self._waits.disconnected or self.transport.is_closing():
+            exchange.lost()
+        else:
+            self._write(response, exchange)
+        self._accounting.finish(exchange)
+
+    def _write(self, response: Response, exchange: Exchange) -> None:
+        headers = (*self.server_state.default_headers, *response.headers, *self._accounting.headers(exchange))
+        lines = [b"%b: %b\r\n" % header for header in headers]
+        keep_alive = self._waits.keep_alive
+        if not keep_alive:
             lines.append(b"connection: close\r\n")
-        length = b"content-length: %d\r\n\r\n" % len(body)
-        self.transport.write(b"".join([STATUS_LINE[status], *lines, length, body]))
-        if not waits.keep_alive:
+        length = b"content-length: %d\r\n\r\n" % len(response.body)
+        self.transport.write(b"".join([STATUS_LINE[response.status], *lines, length, response.body]))
+        if not keep_alive:
             self.transport.close()
         self.on_response_complete()
-        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of a request that nobody waits for any more."""
@@ -142,4 +166,6 @@ class HttpProtocol(PlainProtocol):
         if self._future is not None:
             self._future.cancel()
         if self._values is not None:
-            self._door.lost(self.url, self._values)
+            exchange = self._accounting.begin("POST", self.url.decode(), self._values)
+            exchange.lost()
+            self._accounting.finish(exchange)

@@ -9,11 +9,12 @@ import orjson
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from model_server.edge.exchange import refusal_of
 from model_server.errors import ModelNotReady
-from model_server.wire.answers import error_document
+from model_server.wire.parts import error_document
 
 if TYPE_CHECKING:
-    from model_server.serving.loaded import Served
+    from model_server.serving.loaded import LoadedBundle
     from model_server.serving.repository import BundleRepository
     from model_server.telemetry import Stopwatch
 
@@ -25,7 +26,7 @@ def health_router(repository: BundleRepository, watch: Stopwatch) -> APIRouter:
     """Make ``/health`` and ``/ready``.
 
     Args:
-        repository: Knows what is served.
+        repository: Knows what is loaded.
         watch: Runs since the process began.
 
     Returns:
@@ -34,14 +35,13 @@ def health_router(repository: BundleRepository, watch: Stopwatch) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     async def health() -> Response:
-        return _json(HTTPStatus.OK, health_document(repository.served, watch.elapsed_s))
+        return _json(HTTPStatus.OK, health_document(repository.loaded, watch.elapsed_s))
 
     async def ready(request: Request) -> Response:
         if repository.is_ready:
             return _json(HTTPStatus.OK, {"status": "ready"})
         exchange = request.scope["exchange"]
-        error = ModelNotReady(f"not ready: {repository.why_not_ready}")
-        exchange.error_type = error.slug
+        error = refusal_of(exchange, ModelNotReady(f"not ready: {repository.why_not_ready}"))
         document = error_document(error, exchange.request_id) | {"detail": repository.why_not_ready}
         return _json(error.http_status, document)
 
@@ -50,23 +50,23 @@ def health_router(repository: BundleRepository, watch: Stopwatch) -> APIRouter:
     return router
 
 
-def health_document(served: Served | None, uptime_s: float) -> dict[str, Any]:
+def health_document(loaded: LoadedBundle | None, uptime_s: float) -> dict[str, Any]:
     """Describe the process and what it serves."""
     return {
-        "status": ALIVE if served is None else served.manifest.serving.health_status,
-        "model_loaded": served is not None,
-        "model_version": None if served is None else served.version,
+        "status": ALIVE if loaded is None else loaded.manifest.serving.health_status,
+        "model_loaded": loaded is not None,
+        "model_version": None if loaded is None else loaded.version,
         "uptime_seconds": round(uptime_s, 1),
-        "model": None if served is None else _model(served),
+        "model": None if loaded is None else _model(loaded),
     }
 
 
-def _model(served: Served) -> dict[str, str]:
-    lineage = served.manifest.lineage
+def _model(loaded: LoadedBundle) -> dict[str, str]:
+    lineage = loaded.manifest.lineage
     return {
-        "name": served.name,
-        "version": served.version,
-        "digest": served.digest,
+        "name": loaded.name,
+        "version": loaded.version,
+        "digest": loaded.digest,
         "run_id": lineage.run_id,
         "estimator": lineage.estimator,
         "dataset": lineage.dataset.name,

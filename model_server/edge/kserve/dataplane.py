@@ -13,15 +13,17 @@ from model_server.errors import ModelNotReady
 from model_server.wire.metadata import EXTENSIONS, SERVER_NAME, model_metadata
 
 if TYPE_CHECKING:
+    from kserve import ModelRepository
+
     from model_server.serving.repository import BundleRepository
 
 
 class CheckedDataPlane(DataPlane):
     """KServe's data plane, truthful about readiness and quiet about headers."""
 
-    def __init__(self, repository: BundleRepository) -> None:
-        """Bind the repository."""
-        super().__init__(model_registry=repository)
+    def __init__(self, repository: BundleRepository, registry: ModelRepository) -> None:
+        """Bind the repository, and KServe's view of it."""
+        super().__init__(model_registry=registry)
         self._repository = repository
 
     def metadata(self) -> dict[str, Any]:
@@ -74,8 +76,8 @@ class CheckedDataPlane(DataPlane):
 
     async def model_metadata(self, model_name: str) -> dict[str, Any]:
         """Describe the served model, with its version."""
-        served = self._repository.require(model_name)
-        return model_metadata(served.name, served.version, served.contract)
+        loaded = self._repository.require(model_name)
+        return model_metadata(loaded.name, loaded.version, loaded.contract)
 
     async def explain(
         self, model_name: str, request: Any, headers: dict[str, str] | None = None

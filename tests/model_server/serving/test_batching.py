@@ -1,4 +1,4 @@
-"""The batcher: what shares a model call, what never does, and that no answer is lost, swapped or given twice."""
+"""The batcher: what shares a batch, what never does, and that no answer is lost, swapped or given twice."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ class Model:
     threads: set[str] = field(default_factory=set)
     gate: threading.Event | None = None
     quick: frozenset[float] = frozenset()
+    handed: list[tuple[float, int]] = field(default_factory=list)
 
     def run(self, key: float, items: Sequence[Rows]) -> list[Rows | Exception]:
         """Answer a batch."""
@@ -56,6 +57,10 @@ class Model:
     def join(self, parts: Sequence[Rows]) -> Rows:
         """Put rows together."""
         return [row for part in parts for row in part]
+
+    def handed_on(self, key: float, results: Sequence[Rows | Exception]) -> None:
+        """Note it."""
+        self.handed.append((key, len(results)))
 
     def is_quick(self, key: float) -> bool:
         """As the test says."""

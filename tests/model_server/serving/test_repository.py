@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from tests.model_server.edge.bundles import Service
+    from tests.model_server.edge.bundles import LiveServer
 
 ADMIN = {"x-admin-token": TOKEN}
 
@@ -140,7 +140,7 @@ def test_before_the_first_load_nothing_is_served() -> None:
     named, unnamed = repository(Wanted("none", "linear")), repository(Wanted("none"))
 
     assert not named.is_ready
-    assert (named.served_version, named.get_models(), named.get_model("linear")) == ("", {}, None)
+    assert (named.served_version, named.was_loaded) == ("", False)
     with pytest.raises(ModelNotReady, match="'linear' is not ready: the model is still loading"):
         named.require("linear")
     with pytest.raises(ModelNotFound, match="the served model is 'linear'"):
@@ -159,7 +159,7 @@ def test_a_failed_load_leaves_what_was_served(tmp_path: Path) -> None:
         promote(root, "9.9.9")
         with pytest.raises(BundleNotFound, match=r"9\.9\.9"):
             await repo.reload()
-        assert repo.served is before
+        assert repo.loaded is before
         assert repo.is_ready
         assert (loads(repo, "loaded"), loads(repo, "failed")) == (1, 1)
         promote(root, "2.0.0")
@@ -226,7 +226,7 @@ def test_unload_and_load(written: Path) -> None:
             repo.require("linear")
         with pytest.raises(ModelNotFound):
             await repo.load("other")
-        assert await repo.load("linear")
+        await repo.load("linear")
         assert repo.require("linear").version == "1.0.0"
 
     asyncio.run(steps())
@@ -255,7 +255,7 @@ def test_reloads_come_one_after_the_other(tmp_path: Path) -> None:
         await asyncio.sleep(0)
         second = asyncio.create_task(repo.reload())
         served = await asyncio.gather(first, second)
-        assert repo.served is served[1]
+        assert repo.loaded is served[1]
 
     asyncio.run(steps())
 
@@ -263,7 +263,7 @@ def test_reloads_come_one_after_the_other(tmp_path: Path) -> None:
 # --- served -----------------------------------------------------------------------------------------------------------
 
 
-def info(service: Service) -> list[str]:
+def info(service: LiveServer) -> list[str]:
     """List the versions that the metrics call served."""
     return [
         sample.labels["version"]
@@ -342,7 +342,7 @@ def test_after_a_first_load_that_failed_a_reload_opens_every_door(tmp_path: Path
         assert service.http.post("/v1/models/linear:predict", json={"instances": NUMBERS}).status_code == 200
 
 
-def _failed(service: Service) -> bool:
+def _failed(service: LiveServer) -> bool:
     return service.value("model_server_model_loads_total", result="failed") > 0
 
 

@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.model_server.edge.bundles import Service
+    from tests.model_server.edge.bundles import LiveServer
 
 V1 = "/v1/models/waiting:predict"
 V2 = "/v2/models/waiting/infer"
 
 
-def ask(service: Service, *rows: list[Any]) -> Any:
+def ask(service: LiveServer, *rows: list[Any]) -> Any:
     """Ask the waiting model for some rows: the first value is answered, the second is how many seconds it takes."""
     return service.http.post(V1, json={"instances": list(rows)})
 
 
-def call(service: Service, row: list[float], **more: Any) -> Any:
+def call(service: LiveServer, row: list[float], **more: Any) -> Any:
     """Ask it over gRPC."""
     part = pb.ModelInferRequest.InferInputTensor(name="x", datatype="FP64", shape=[1, 2])
     part.contents.fp64_contents.extend(row)
@@ -40,7 +40,7 @@ def call(service: Service, row: list[float], **more: Any) -> Any:
 class Blocked:
     """A server whose one thread is busy for a while, so that what comes meanwhile is queued."""
 
-    def __init__(self, service: Service, pool: ThreadPoolExecutor, seconds: float, n_rows: int = 1) -> None:
+    def __init__(self, service: LiveServer, pool: ThreadPoolExecutor, seconds: float, n_rows: int = 1) -> None:
         """Send the request that blocks, and wait until the model has it."""
         self.service = service
         calls = self.calls
@@ -174,13 +174,13 @@ MANY = np.random.default_rng(5).normal(size=(6000, 3))
 
 
 @pytest.fixture(scope="module")
-def linear_service(written: Path) -> Iterator[Service]:
+def linear_service(written: Path) -> Iterator[LiveServer]:
     """A server of the linear model."""
     with serving(written / "linear" / "1.0.0") as service:
         yield service
 
 
-def test_a_large_request_has_the_answers_of_its_rows(linear_service: Service) -> None:
+def test_a_large_request_has_the_answers_of_its_rows(linear_service: LiveServer) -> None:
     """In order, over every form of REST, whose bodies are read in pieces."""
     rows = MANY.tolist()
     parts = [
@@ -205,7 +205,7 @@ def test_a_large_request_has_the_answers_of_its_rows(linear_service: Service) ->
 
 
 @pytest.mark.parametrize("bad", [0, 3000, 5999])
-def test_a_bad_row_of_a_large_request_is_named(bad: int, linear_service: Service) -> None:
+def test_a_bad_row_of_a_large_request_is_named(bad: int, linear_service: LiveServer) -> None:
     """By its own number, as in a small one; and it is counted once."""
     rows = MANY.tolist()
     rows[bad][1] = "x"

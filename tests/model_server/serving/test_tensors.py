@@ -14,22 +14,15 @@ from hypothesis import strategies as st
 from model_server.columns import EXACT_INT, LARGEST_FLOAT
 from model_server.contract import Contract, Feature
 from model_server.errors import ContractError, DecodeError, ModelServerError
-from model_server.serving.tensors import (
-    DTYPES,
-    MAX_ELEMENTS,
-    Tensor,
-    check_header,
-    decode_raw,
-    encode_raw,
-    flatten,
-    to_frame,
-)
+from model_server.serving.datatypes import DATATYPES
+from model_server.serving.tensors import Tensor, to_frame
+from model_server.wire.tensors import MAX_ELEMENTS, check_header, decode_raw, encode_raw, flatten
 from tests.model_server.drawing import few
 from tests.model_server.making import VALUE, numbers
 
 #: Values of no number's type; of no flag's but the first, of no string's but the last.
 WRONG: list[Any] = [True, [], {}, "1"]
-NUMERIC = [name for name in DTYPES if name not in ("BOOL", "BYTES")]
+NUMERIC = [name for name in DATATYPES if name not in ("BOOL", "BYTES")]
 INTEGERS = [name for name in NUMERIC if "INT" in name]
 TWO = Contract(features=numbers(2), output=VALUE)
 ONE = Contract(features=numbers(1), output=VALUE)
@@ -48,7 +41,7 @@ def elements(datatype: str) -> st.SearchStrategy[Any]:
     if datatype.startswith("FP"):
         width: Any = int(datatype[2:])
         return st.floats(width=width, allow_nan=False)
-    limits = np.iinfo(DTYPES[datatype])
+    limits = np.iinfo(DATATYPES[datatype].dtype)
     return st.integers(int(limits.min), int(limits.max))
 
 
@@ -67,7 +60,7 @@ def frame_refusal(tensor: Tensor, contract: Contract) -> str:
 # --- the header -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("datatype", DTYPES)
+@pytest.mark.parametrize("datatype", DATATYPES)
 @pytest.mark.parametrize("shape", [[0], [1], [3, 2], [1] * 8, [0, 2**40], [2**31]])
 def test_a_good_header_passes(datatype: str, shape: list[int]) -> None:
     """Every datatype, up to eight dimensions, empty ones as well: what may be empty is for the contract to say."""
@@ -87,7 +80,7 @@ def test_a_datatype_is_one_of_the_protocol(datatype: object) -> None:
     """Exact and in upper case; the text lists them all."""
     text = refusal(DecodeError, check_header, "x", datatype, [1])
 
-    assert text == f"tensor 'x': 'datatype' must be one of {', '.join(DTYPES)}"
+    assert text == f"tensor 'x': 'datatype' must be one of {', '.join(DATATYPES)}"
 
 
 @pytest.mark.parametrize("shape", [None, [], 2, "2", {"0": 2}, [2.0], ["2"], [True], [None], [[2]], [1] * 9, (2,)])
@@ -154,7 +147,7 @@ def test_lists_within_flat_data_are_no_elements(data: list[Any]) -> None:
     assert "feature 'x0', row " in frame_refusal(tensor, ONE)
 
 
-@given(st.sampled_from(list(DTYPES)), st.data())
+@given(st.sampled_from(list(DATATYPES)), st.data())
 @few
 def test_data_of_any_datatype_is_taken_as_declared(datatype: str, data: st.DataObject) -> None:
     """Each element that the datatype holds passes, and has its dtype."""
@@ -253,12 +246,12 @@ def test_the_largest_fp32_stays_finite() -> None:
 # --- binary data ------------------------------------------------------------------------------------------------------
 
 
-@given(st.sampled_from(list(DTYPES)), st.data())
+@given(st.sampled_from(list(DATATYPES)), st.data())
 @few
 def test_decoding_undoes_encoding(datatype: str, data: st.DataObject) -> None:
     """Every datatype, bit by bit, infinities included."""
     drawn = data.draw(st.lists(elements(datatype), max_size=6))
-    tensor = Tensor("x", datatype, (len(drawn),), np.array(drawn, dtype=DTYPES[datatype]))
+    tensor = Tensor("x", datatype, (len(drawn),), np.array(drawn, dtype=DATATYPES[datatype].dtype))
 
     decoded = decode_raw("x", datatype, tensor.shape, encode_raw(tensor))
 
@@ -268,20 +261,22 @@ def test_decoding_undoes_encoding(datatype: str, data: st.DataObject) -> None:
 @pytest.mark.parametrize("datatype", NUMERIC)
 def test_binary_data_is_little_endian(datatype: str) -> None:
     """As the extension says, whatever the machine's order is."""
-    expected = struct.pack("<" + {"u": "BHIQ", "i": "bhiq", "f": "_efd"}[DTYPES[datatype].kind][_log(datatype)], 1)
+    expected = struct.pack(
+        "<" + {"u": "BHIQ", "i": "bhiq", "f": "_efd"}[DATATYPES[datatype].dtype.kind][_log(datatype)], 1
+    )
 
     assert encode_raw(Tensor("x", datatype, (1,), [1])) == expected
 
 
 def _log(datatype: str) -> int:
-    return DTYPES[datatype].itemsize.bit_length() - 1
+    return DATATYPES[datatype].dtype.itemsize.bit_length() - 1
 
 
 @pytest.mark.parametrize("datatype", [*NUMERIC, "BOOL"])
 @pytest.mark.parametrize("size", [-1, 1, 1000])
 def test_a_wrong_number_of_bytes_is_refused(datatype: str, size: int) -> None:
     """Neither short nor trailing bytes are guessed about."""
-    right = 3 * DTYPES[datatype].itemsize
+    right = 3 * DATATYPES[datatype].dtype.itemsize
     text = refusal(DecodeError, decode_raw, "x", datatype, (3,), bytes(right + size))
 
     assert text == f"tensor 'x': {right + size} bytes of binary data, but shape and datatype say {right}"
@@ -312,7 +307,7 @@ def test_binary_strings_that_do_not_add_up_are_refused(raw: bytes, count: int, t
     assert refusal(DecodeError, decode_raw, "x", "BYTES", (count,), raw) == text
 
 
-@pytest.mark.parametrize("datatype", DTYPES)
+@pytest.mark.parametrize("datatype", DATATYPES)
 @pytest.mark.parametrize("shape", [(0,), (0, 5), (2, 0)])
 def test_an_empty_tensor_is_decoded(datatype: str, shape: tuple[int, ...]) -> None:
     """And refused by the contract, which wants a row."""
@@ -323,7 +318,7 @@ def test_an_empty_tensor_is_decoded(datatype: str, shape: tuple[int, ...]) -> No
 
 
 @given(
-    st.sampled_from(list(DTYPES)),
+    st.sampled_from(list(DATATYPES)),
     st.lists(st.integers(0, 3), min_size=1, max_size=3).map(tuple),
     st.binary(max_size=40),
 )
@@ -347,7 +342,7 @@ def test_any_json_is_a_frame_or_refused(
     name: Any, datatype: Any, shape: Any, data: list[Any], contract: Contract
 ) -> None:
     """Same, for the documents; ``stdlib`` JSON on KServe's way even lets NaN and huge integers through."""
-    for kind in (datatype, *DTYPES):
+    for kind in (datatype, *DATATYPES):
         for form in (shape, [len(data)], [len(data), 1], [1, len(data)]):
             try:
                 checked = check_header(name if isinstance(name, str) and name else "x0", kind, form)
@@ -448,7 +443,7 @@ def test_a_column_named_as_the_only_feature_may_be_flat() -> None:
         assert to_frame([Tensor("x0", "FP64", shape, np.array([1.0, 2.0]))], ONE).as_matrix().tolist() == [[1.0], [2.0]]
 
 
-@pytest.mark.parametrize("datatype", DTYPES)
+@pytest.mark.parametrize("datatype", DATATYPES)
 def test_a_huge_shape_over_a_tiny_body_costs_nothing(datatype: str) -> None:
     """Memory follows the bytes that came, never the shape that was claimed."""
     tracemalloc.start()

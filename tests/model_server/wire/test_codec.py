@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from model_server.errors import ContractError, DecodeError, UnknownOutput
 from model_server.serving.call import Call, RequestedOutput, check_outputs, check_rows
 from model_server.serving.tensors import Tensor
-from model_server.wire import codec
+from model_server.wire.parts import DEFAULT_REASONS, parse_json
+from model_server.wire.v1 import call_of_v1
+from model_server.wire.v2 import decode_v2
 from tests.model_server.drawing import few
 from tests.model_server.serving.test_tensors import ANYTHING, TWO, refusal
 
@@ -31,14 +33,19 @@ def v2(inputs: Any = None, **more: Any) -> bytes:
     return body({"inputs": [GOOD] if inputs is None else inputs, **more})
 
 
+def decode_v1(content: bytes) -> Call:
+    """Decode as the v1 route does."""
+    return call_of_v1(parse_json(content))
+
+
 def refused_v1(content: bytes) -> str:
     """Give the text with which a v1 body is refused."""
-    return refusal(DecodeError, codec.decode_v1, content)
+    return refusal(DecodeError, decode_v1, content)
 
 
 def refused_v2(content: bytes, length: str | None = None) -> str:
     """Give the text with which a v2 body is refused."""
-    return refusal(DecodeError, codec.decode_v2, content, length)
+    return refusal(DecodeError, decode_v2, content, length)
 
 
 # --- JSON -------------------------------------------------------------------------------------------------------------
@@ -75,7 +82,7 @@ def test_what_is_no_json_is_refused_by_its_place(content: bytes, place: str) -> 
 @few
 def test_any_bytes_are_a_request_or_refused(content: bytes) -> None:
     """Nothing else than an error of ours may come out: another one would be answered as a fault of the server."""
-    for decode in (codec.decode_v1, lambda raw: codec.decode_v2(raw, None), lambda raw: codec.decode_v2(raw, "7")):
+    for decode in (decode_v1, lambda raw: decode_v2(raw, None), lambda raw: decode_v2(raw, "7")):
         with pytest.raises(DecodeError):
             decode(content)
 
@@ -96,7 +103,7 @@ def test_any_document_is_a_request_or_refused(one: Any, two: Any, three: Any, fo
         {"inputs": [GOOD], "parameters": {"binary_data_output": one, "reasons": two}, "id": three},
     ]
     for document in documents:
-        for decode in (codec.call_of_v1, lambda parsed: codec.decode_v2(_json(parsed), None)):
+        for decode in (call_of_v1, lambda parsed: decode_v2(_json(parsed), None)):
             try:
                 decode(document)
             except DecodeError as error:
@@ -119,10 +126,10 @@ def _fits(document: Any) -> bool:
 
 def test_v1_rows_pass_as_they_are() -> None:
     """What a row may hold is the contract's business."""
-    call = codec.decode_v1(body({"instances": [[1, None], {"a": "b"}, 7]}))
+    call = decode_v1(body({"instances": [[1, None], {"a": "b"}, 7]}))
 
     assert call.rows == [[1, None], {"a": "b"}, 7]
-    assert (call.n_rows, call.reasons, call.tensors, call.id) == (3, 0, (), None)
+    assert (call.n_rows, call.options.reasons, call.tensors, call.id) == (3, 0, (), None)
 
 
 @pytest.mark.parametrize(
@@ -157,7 +164,7 @@ def test_a_malformed_v1_document_is_refused(document: Any, text: str) -> None:
 @pytest.mark.parametrize("parameters", [None, {}, {"reasons": 0}, {"trace": "on"}])
 def test_v1_reasons_are_given_only_when_asked_for(parameters: Any) -> None:
     """Unknown parameters are the business of others on the way."""
-    assert codec.decode_v1(body({"instances": [], "parameters": parameters})).reasons == 0
+    assert decode_v1(body({"instances": [], "parameters": parameters})).options.reasons == 0
 
 
 # --- v2 ---------------------------------------------------------------------------------------------------------------
@@ -166,9 +173,9 @@ def test_v1_reasons_are_given_only_when_asked_for(parameters: Any) -> None:
 def test_a_v2_document_is_read_in_full() -> None:
     """Identifier, tensors, outputs and parameters."""
     outputs = [{"name": "label"}, {"name": "reasons", "parameters": {"binary_data": False}}]
-    call = codec.decode_v2(v2(id="7", outputs=outputs, parameters={"binary_data_output": True, "reasons": 2}), None)
+    call = decode_v2(v2(id="7", outputs=outputs, parameters={"binary_data_output": True, "reasons": 2}), None)
 
-    assert (call.id, call.n_rows, call.reasons, call.binary) == ("7", 1, 2, True)
+    assert (call.id, call.n_rows, call.options.reasons, call.binary) == ("7", 1, 2, True)
     assert call.outputs == (RequestedOutput("label", binary=True), RequestedOutput("reasons", binary=False))
     (tensor,) = call.tensors
     assert (tensor.name, tensor.datatype, tensor.shape, tensor.data) == ("a", "FP64", (1, 2), [1.5, 2.5])
@@ -176,15 +183,15 @@ def test_a_v2_document_is_read_in_full() -> None:
 
 def test_the_name_in_a_v2_body_is_left_to_the_path() -> None:
     """KServe's own client repeats it there."""
-    assert codec.decode_v2(v2(model_name="other", model_version="9"), None).n_rows == 1
+    assert decode_v2(v2(model_name="other", model_version="9"), None).n_rows == 1
 
 
 def test_reasons_by_name_alone_are_three() -> None:
     """A count may be given beside it."""
     asked = [{"name": "reasons"}]
 
-    assert codec.decode_v2(v2(outputs=asked), None).reasons == codec.DEFAULT_REASONS
-    assert codec.decode_v2(v2(outputs=asked, parameters={"reasons": 1}), None).reasons == 1
+    assert decode_v2(v2(outputs=asked), None).options.reasons == DEFAULT_REASONS
+    assert decode_v2(v2(outputs=asked, parameters={"reasons": 1}), None).options.reasons == 1
 
 
 @pytest.mark.parametrize(
@@ -234,7 +241,7 @@ def test_a_malformed_v2_document_is_refused(content: bytes, text: str) -> None:
 @pytest.mark.parametrize("outputs", [None, []])
 def test_no_requested_outputs_are_all_outputs(outputs: Any) -> None:
     """As the protocol says."""
-    assert codec.decode_v2(v2(outputs=outputs), None).outputs == ()
+    assert decode_v2(v2(outputs=outputs), None).outputs == ()
 
 
 # --- v2 with binary data ----------------------------------------------------------------------------------------------
@@ -256,7 +263,7 @@ def test_binary_data_follows_the_json_part() -> None:
     ]
     head = v2(parts)
 
-    call = codec.decode_v2(head + b"\x01\x02" + b"\x01\x00\x00\x00z", str(len(head)))
+    call = decode_v2(head + b"\x01\x02" + b"\x01\x00\x00\x00z", str(len(head)))
 
     assert [np.asarray(tensor.data).tolist() for tensor in call.tensors] == [[1, 2], [3], ["z"]]
 
@@ -301,7 +308,7 @@ def test_binary_data_is_not_copied() -> None:
     """A tensor is a view of the body."""
     content, length = binary()
 
-    (tensor,) = codec.decode_v2(content, length).tensors
+    (tensor,) = decode_v2(content, length).tensors
 
     assert isinstance(tensor.data, np.ndarray)
     assert np.shares_memory(tensor.data, np.frombuffer(content, dtype=np.uint8))
@@ -314,7 +321,7 @@ def test_any_tail_is_a_request_or_refused(tail: bytes, length: int, size: int) -
     content, true_length = binary(size, tail)
     for claimed in (true_length, str(length)):
         try:
-            codec.decode_v2(content, claimed)
+            decode_v2(content, claimed)
         except DecodeError as error:
             assert error.http_status == 400  # noqa: PT017 - both outcomes are fine
 

@@ -1,7 +1,7 @@
 """The OpenAPI documents that clients were promised; run as a module, it writes today's in their place.
 
-``python -m tests.model_server.edge.api.published`` refuses to write what breaks clients; ``--breaking`` writes it anyway,
-which is for a new prefix or a new major version.
+``python -m tests.model_server.edge.api.published`` refuses to write what breaks clients; ``--breaking`` writes it
+anyway, which is for a new prefix or a new major version.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from model_server.edge.api.contract import example_row, feature_schema
 from model_server.edge.api.facade import facade_schemas, predict_examples
 from model_server.edge.api.openapi import document
 from model_server.edge.server import BundleServer
-from model_server.serving.tensors import DTYPES
+from model_server.serving.datatypes import DATATYPES
 from model_server.telemetry import Metrics
 from tests.model_server.edge import bundles
 from tests.model_server.edge import facade_bundles as models
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from tests.model_server.edge.bundles import Service
+    from tests.model_server.edge.bundles import LiveServer
 
-    Serve = Callable[[str], Service]
+    Serve = Callable[[str], LiveServer]
     Operations = Iterator[tuple[str, str, dict[str, Any]]]
 
 JSON = "application/json"
@@ -370,7 +370,7 @@ def test_titles_are_escaped(tmp_path: Path) -> None:
 
 def test_datatypes_are_those_of_the_protocol() -> None:
     """The documented ones are the decoded ones."""
-    assert component_schemas()["InputTensor"]["properties"]["datatype"]["enum"] == list(DTYPES)
+    assert component_schemas()["InputTensor"]["properties"]["datatype"]["enum"] == list(DATATYPES)
 
 
 # --- what clients were promised ---------------------------------------------------------------------------------------

@@ -13,8 +13,10 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from model_server.edge.grpc.messages import decode_request, encode_answer
 from model_server.errors import DecodeError
 from model_server.serving.call import RequestedOutput
-from model_server.serving.tensors import DTYPES, Tensor, encode_raw
-from model_server.wire.codec import DEFAULT_REASONS
+from model_server.serving.datatypes import DATATYPES
+from model_server.serving.tensors import Tensor
+from model_server.wire.parts import DEFAULT_REASONS
+from model_server.wire.tensors import encode_raw
 from tests.conformance.wire import CONTENTS, grpc_outputs
 from tests.model_server.drawing import few
 from tests.model_server.edge.bundles import NUMBERS, PEOPLE
@@ -22,7 +24,7 @@ from tests.model_server.serving.test_tensors import elements, refusal
 from tests.model_server.wire.test_answers import answer
 
 if TYPE_CHECKING:
-    from model_server.serving.loaded import Served
+    from model_server.serving.loaded import LoadedBundle
 
 #: Range of the field that carries the smaller integers.
 WIDE = {"int_contents": (-(2**31), 2**31 - 1), "uint_contents": (0, 2**32 - 1)}
@@ -64,10 +66,10 @@ def test_typed_contents_arrive_as_they_were_sent(datatype: str, data: st.DataObj
     # numpy's own texts lose NULs at their end, so texts are not made an array of here
     assert (tensor.data.tolist() if isinstance(tensor.data, np.ndarray) else tensor.data) == drawn
     if datatype != "BYTES":
-        assert np.asarray(tensor.data).dtype == DTYPES[datatype]
+        assert np.asarray(tensor.data).dtype == DATATYPES[datatype].dtype
 
 
-@given(st.sampled_from(list(DTYPES)), st.data())
+@given(st.sampled_from(list(DATATYPES)), st.data())
 @few
 def test_raw_contents_arrive_as_they_were_sent(datatype: str, data: st.DataObject) -> None:
     """FP16 too, which has no field."""
@@ -82,7 +84,7 @@ def test_raw_contents_arrive_as_they_were_sent(datatype: str, data: st.DataObjec
 @pytest.mark.parametrize("beyond", [0, 1], ids=["below", "above"])
 def test_a_small_integer_out_of_range_is_refused(datatype: str, beyond: int) -> None:
     """The field could carry it; taking it as is would wrap it around."""
-    limits = np.iinfo(DTYPES[datatype])
+    limits = np.iinfo(DATATYPES[datatype].dtype)
     value = (limits.min - 1, limits.max + 1)[beyond]
     if value < 0 and datatype.startswith("U"):
         value = limits.max + 2
@@ -136,7 +138,7 @@ def test_a_small_integer_out_of_range_is_refused(datatype: str, beyond: int) -> 
         ),
         (
             message(pb.ModelInferRequest.InferInputTensor(name="x", datatype="BF16", shape=[1])),
-            f"tensor 'x': 'datatype' must be one of {', '.join(DTYPES)}",
+            f"tensor 'x': 'datatype' must be one of {', '.join(DATATYPES)}",
         ),
         (
             message(pb.ModelInferRequest.InferInputTensor(name="x", datatype="FP64")),
@@ -195,17 +197,17 @@ def test_identifier_outputs_and_reasons_are_read() -> None:
     outputs = [pb.ModelInferRequest.InferRequestedOutputTensor(name="reasons")]
     call = decode_request(message(typed("FP64", [1.0]), id="7", outputs=outputs))
 
-    assert (call.id, call.outputs, call.reasons) == ("7", (RequestedOutput("reasons"),), DEFAULT_REASONS)
+    assert (call.id, call.outputs, call.options.reasons) == ("7", (RequestedOutput("reasons"),), DEFAULT_REASONS)
     assert decode_request(message(typed("FP64", [1.0]))).id is None
     two = pb.InferParameter(int64_param=2)
-    assert decode_request(message(typed("FP64", [1.0]), parameters={"reasons": two})).reasons == 2
+    assert decode_request(message(typed("FP64", [1.0]), parameters={"reasons": two})).options.reasons == 2
 
 
 @pytest.mark.parametrize("name", ["linear", "risk", "people"])
 @pytest.mark.parametrize("raw", [True, False], ids=["raw", "typed"])
 def test_answers_hold_the_same_numbers_typed_and_raw(name: str, raw: bool, request: pytest.FixtureRequest) -> None:  # noqa: FBT001 - a table
     """Each output in its own field, or all as raw bytes; never both."""
-    served: Served = request.getfixturevalue(name)
+    served: LoadedBundle = request.getfixturevalue(name)
     found = answer(served, PEOPLE if name == "people" else NUMBERS, id="7")
 
     response = pb.ModelInferResponse.FromString(encode_answer(found, raw=raw).SerializeToString())
@@ -214,9 +216,9 @@ def test_answers_hold_the_same_numbers_typed_and_raw(name: str, raw: bool, reque
     assert bool(response.raw_output_contents) == raw
     outputs = grpc_outputs(response)
     for part, values in (
-        ("label", found.prediction.labels),
-        ("probabilities", found.prediction.probabilities),
-        ("value", found.prediction.values),
+        ("label", found.result.prediction.labels),
+        ("probabilities", found.result.prediction.probabilities),
+        ("value", found.result.prediction.values),
     ):
         assert (part in outputs) == (values is not None)
         if values is not None:

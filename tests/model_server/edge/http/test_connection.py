@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.model_server.edge.bundles import Service
+    from tests.model_server.edge.bundles import LiveServer
 
 PREDICT = "/v1/models/linear:predict"
 INFER = "/v2/models/linear/infer"
@@ -27,7 +27,7 @@ _VARYING = re.compile(rb"(x-request-id|x-response-time-ms|date): [^\r]*\r\n|\"re
 
 
 @pytest.fixture(scope="module")
-def service(written: Path) -> Iterator[Service]:
+def service(written: Path) -> Iterator[LiveServer]:
     """A server of the linear model."""
     with serving(written / "linear" / "1.0.0") as running:
         yield running
@@ -57,14 +57,14 @@ def answers(connection: socket.socket, count: int) -> list[tuple[int, bytes]]:
     return found
 
 
-def closing(service: Service, request: bytes) -> bytes:
+def closing(service: LiveServer, request: bytes) -> bytes:
     """Send a request and read until the server closes."""
     with socket.create_connection(("127.0.0.1", service.running.http_port), timeout=30) as connection:
         connection.sendall(request)
         return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
-def kept(service: Service, request: bytes) -> bytes:
+def kept(service: LiveServer, request: bytes) -> bytes:
     """Send a request, then one that closes the connection, and give the first one's answer."""
     last = post("/nowhere", b"", "connection: close")
     whole = closing(service, request + last)
@@ -109,7 +109,7 @@ def test_which_targets_are_short(path: bytes, *, short: bool) -> None:
     ids=["good", "empty", "broken", "no rows", "a bad value", "more rows than a batch"],
 )
 @pytest.mark.parametrize("path", [PREDICT, INFER, "/v1/models/other:predict", "/v2/models/linear/versions/9/infer"])
-def test_both_ways_answer_alike(service: Service, path: str, body: bytes) -> None:
+def test_both_ways_answer_alike(service: LiveServer, path: str, body: bytes) -> None:
     """A header that none but uvicorn knows what to do with sends a request the long way; the answer is the same."""
     short = kept(service, post(path, body))
     long = kept(service, post(path, body, "expect: 100-continue")).removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -141,7 +141,7 @@ def in_chunks(path: str, body: bytes, *trailers: str) -> bytes:
     return "\r\n".join(head).encode() + chunks + "\r\n".join(["0", *trailers, "", ""]).encode()
 
 
-def test_pipelined_requests_are_answered_in_order(service: Service) -> None:
+def test_pipelined_requests_are_answered_in_order(service: LiveServer) -> None:
     """Short and long ones, all sent at once."""
     rows = [[float(number), *NUMBERS[0][1:]] for number in range(4)]
     one_by_one = [orjson.dumps({"instances": [row]}) for row in rows]
@@ -168,7 +168,7 @@ def test_pipelined_requests_are_answered_in_order(service: Service) -> None:
     assert len({repr(answer) for answer in alone}) == 4
 
 
-def test_a_request_may_come_byte_by_byte(service: Service) -> None:
+def test_a_request_may_come_byte_by_byte(service: LiveServer) -> None:
     """Headers and body in as many pieces as they have bytes."""
     with socket.create_connection(("127.0.0.1", service.running.http_port), timeout=30) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -180,7 +180,7 @@ def test_a_request_may_come_byte_by_byte(service: Service) -> None:
     assert body == service.http.post(PREDICT, content=GOOD).content
 
 
-def test_a_body_beyond_the_limit_of_the_short_way_is_answered(service: Service) -> None:
+def test_a_body_beyond_the_limit_of_the_short_way_is_answered(service: LiveServer) -> None:
     """With white space to fill it up, on both sides of the limit."""
     for size in (SHORT_BYTES - 1, SHORT_BYTES, SHORT_BYTES + 1):
         body = GOOD + b" " * (size - len(GOOD))
@@ -188,7 +188,7 @@ def test_a_body_beyond_the_limit_of_the_short_way_is_answered(service: Service) 
 
 
 @pytest.mark.parametrize("head", ["HTTP/1.0", "HTTP/1.1\r\nconnection: close"])
-def test_a_connection_is_closed_for_a_client_that_wants_it(service: Service, head: str) -> None:
+def test_a_connection_is_closed_for_a_client_that_wants_it(service: LiveServer, head: str) -> None:
     """Old clients, and those that say so."""
     request = f"POST {PREDICT} {head}\r\nhost: here\r\ncontent-length: {len(GOOD)}\r\n\r\n".encode() + GOOD
 
@@ -198,7 +198,7 @@ def test_a_connection_is_closed_for_a_client_that_wants_it(service: Service, hea
     assert b"connection: close" in answer
 
 
-def test_a_client_that_does_not_read_is_not_answered_without_end(service: Service) -> None:
+def test_a_client_that_does_not_read_is_not_answered_without_end(service: LiveServer) -> None:
     """Answers wait for it, and its next requests with them; others are answered meanwhile."""
     body = orjson.dumps({"instances": [NUMBERS[0]] * 700})
     request = post(PREDICT, body)
@@ -212,7 +212,7 @@ def test_a_client_that_does_not_read_is_not_answered_without_end(service: Servic
     wait_for(lambda: service.value("model_server_requests_in_flight") == 0)
 
 
-def test_a_request_leaves_the_queue_with_its_client(slow: Service) -> None:
+def test_a_request_leaves_the_queue_with_its_client(slow: LiveServer) -> None:
     """The model never sees the row of a client that went away while another's was predicted."""
     predict = "/v1/models/waiting:predict"
     before = slow.value("model_server_rows_total", model_version="1.0.0")

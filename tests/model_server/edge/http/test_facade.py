@@ -9,10 +9,9 @@ import numpy as np
 import orjson
 import pytest
 
-from model_server.contract import Contract, Feature
-from model_server.edge.http.facade import decode_one
 from model_server.manifest import Serving
-from tests.model_server import making
+from model_server.serving.loaded import Wanted, build
+from model_server.wire.facade import call_of_one
 from tests.model_server.edge import facade_bundles as bundles
 from tests.model_server.edge.bundles import serving, wait_for
 from tests.model_server.edge.facade_bundles import CUSTOMER, FLOWER, MASS
@@ -23,9 +22,9 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from tests.model_server.edge.bundles import Service
+    from tests.model_server.edge.bundles import LiveServer
 
-    Serve = Callable[[str], Service]
+    Serve = Callable[[str], LiveServer]
 
 SECRET = "48151623"  # noqa: S105 - a value that no answer may repeat
 
@@ -440,12 +439,12 @@ def test_a_regression_without_tiers_has_none(written: Path) -> None:
     assert body.keys() == {"prediction", "value", "model_version", "n_features_in"}
 
 
-def test_a_feature_may_be_called_features() -> None:
+def test_a_feature_may_be_called_features(tmp_path: Path) -> None:
     """Then the key holds its value, and rows are named values only."""
-    contract = Contract(features=(Feature(name="features", dtype="float"), *making.numbers(1)), output=making.VALUE)
-    manifest = making.manifest(contract, serving=Serving(facade="vector"))
-    row = {"features": 1.0, "x0": 2.0}
-    assert decode_one(row, manifest, {}).rows == [row]
+    bundles.write_echoed(tmp_path / "echo", "features", serving=Serving(facade="vector"))
+    loaded = build(Wanted(str(tmp_path / "echo")))
+    row = dict.fromkeys(loaded.contract.names, 1.0)
+    assert call_of_one(row, loaded, {}).rows == [row]
 
 
 def test_rows_are_logged_and_violations_counted(facade: Serve) -> None:

@@ -13,7 +13,8 @@ import orjson
 import pytest
 from prometheus_client import CollectorRegistry
 
-from model_server.edge.http.gate import Door
+from model_server.edge.exchange import Accounting
+from model_server.edge.http.gate import Gate
 from model_server.serving.loaded import Wanted
 from model_server.serving.repository import BundleRepository
 from model_server.telemetry import REQUEST_KEYS, JsonFormatter, Metrics, Telemetry
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
     from pathlib import Path
 
-    from tests.model_server.edge.bundles import Service
+    from tests.model_server.edge.bundles import LiveServer
 
 PREDICT = "/v1/models/linear:predict"
 LIMIT = 2000
@@ -32,7 +33,7 @@ GOOD = orjson.dumps({"instances": NUMBERS})
 
 
 @pytest.fixture(scope="module")
-def service(written: Path) -> Iterator[Service]:
+def service(written: Path) -> Iterator[LiveServer]:
     """A server of the linear model that takes small bodies only."""
     with serving(written / "linear" / "1.0.0", f"--max_body_bytes={LIMIT}") as running:
         yield running
@@ -50,7 +51,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> Any:
     return read
 
 
-def raw(service: Service, *parts: bytes, shut: bool = False) -> bytes:
+def raw(service: LiveServer, *parts: bytes, shut: bool = False) -> bytes:
     """Send bytes on a connection of their own and read the head of the answer."""
     with socket.create_connection(("127.0.0.1", service.running.http_port), timeout=60) as connection:
         for part in parts:
@@ -73,13 +74,13 @@ def head(path: str, *headers: str, method: str = "POST") -> bytes:
 
 @pytest.mark.parametrize("sent", ["a", "7f9c:1/2+3=@x.y-z_0", "x" * 128, str(uuid.UUID(int=7))])
 @pytest.mark.parametrize("name", ["x-request-id", "X-Request-ID", "X-REQUEST-ID"])
-def test_a_decent_request_id_is_taken(sent: str, name: str, service: Service) -> None:
+def test_a_decent_request_id_is_taken(sent: str, name: str, service: LiveServer) -> None:
     """Whatever the case of its header's name, so that a trace can be followed."""
     assert service.http.get("/", headers={name: sent}).headers["x-request-id"] == sent
 
 
 @pytest.mark.parametrize("sent", [b"", b"x" * 129, b"a b", b"a\tb", b"<script>", b'"', b"\xc3\xa9", b"a,b"])
-def test_any_other_request_id_is_replaced(sent: bytes, service: Service) -> None:
+def test_any_other_request_id_is_replaced(sent: bytes, service: LiveServer) -> None:
     """It goes into logs and headers, so it must be harmless there."""
     got = service.http.get("/", headers=[(b"x-request-id", sent)]).headers["x-request-id"]
 
@@ -103,7 +104,7 @@ def test_any_other_request_id_is_replaced(sent: bytes, service: Service) -> None
         ("PROPFIND", "/nowhere", 404),
     ],
 )
-def test_every_answer_has_its_headers(method: str, path: str, status: int, service: Service) -> None:
+def test_every_answer_has_its_headers(method: str, path: str, status: int, service: LiveServer) -> None:
     """Found or not, allowed or not, from either app."""
     response = service.http.request(method, path)
 
@@ -134,7 +135,7 @@ def padded(size: int) -> bytes:
     return GOOD + b" " * (size - len(GOOD))
 
 
-def test_a_body_at_the_limit_is_taken(service: Service) -> None:
+def test_a_body_at_the_limit_is_taken(service: LiveServer) -> None:
     """By its length and in chunks."""
     assert service.http.post(PREDICT, content=padded(LIMIT)).status_code == 200
     assert service.http.post(PREDICT, content=iter([GOOD, b" " * (LIMIT - len(GOOD))])).status_code == 200
@@ -142,7 +143,7 @@ def test_a_body_at_the_limit_is_taken(service: Service) -> None:
 
 @pytest.mark.parametrize("path", [PREDICT, "/v2/models/linear/infer", "/predict", "/nowhere", "/admin/reload"])
 @pytest.mark.parametrize("chunked", [False, True], ids=["declared", "chunked"])
-def test_a_body_over_the_limit_is_refused_on_every_path(path: str, chunked: bool, service: Service) -> None:  # noqa: FBT001 - a table
+def test_a_body_over_the_limit_is_refused_on_every_path(path: str, chunked: bool, service: LiveServer) -> None:  # noqa: FBT001 - a table
     """413, and the connection is closed: the rest is not worth reading."""
     content: Any = iter([padded(LIMIT), b" "]) if chunked else padded(LIMIT + 1)
 
@@ -154,14 +155,14 @@ def test_a_body_over_the_limit_is_refused_on_every_path(path: str, chunked: bool
     assert response.headers["connection"] == "close"
 
 
-def test_a_declared_length_over_the_limit_is_refused_unread(service: Service) -> None:
+def test_a_declared_length_over_the_limit_is_refused_unread(service: LiveServer) -> None:
     """Not one byte of a body of a terabyte has to come."""
     answer = raw(service, head(PREDICT, f"content-length: {10**12}"))
 
     assert answer.startswith(b"HTTP/1.1 413 ")
 
 
-def test_no_body_is_asked_for_after_an_expectation_that_fails(service: Service) -> None:
+def test_no_body_is_asked_for_after_an_expectation_that_fails(service: LiveServer) -> None:
     """``Expect: 100-continue`` with a large length gets the refusal, not the invitation."""
     answer = raw(service, head(PREDICT, f"content-length: {LIMIT + 1}", "expect: 100-continue"))
 
@@ -169,20 +170,20 @@ def test_no_body_is_asked_for_after_an_expectation_that_fails(service: Service) 
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "deflate, gzip", "unknown"])
-def test_a_compressed_body_is_refused(encoding: str, service: Service) -> None:
+def test_a_compressed_body_is_refused(encoding: str, service: LiveServer) -> None:
     """No protocol here has it, and a small body may hold a huge one."""
     response = service.http.post(PREDICT, content=GOOD, headers={"content-encoding": encoding})
 
     assert (response.status_code, response.json()["code"]) == (415, "unsupported-encoding")
 
 
-def test_identity_is_no_compression(service: Service) -> None:
+def test_identity_is_no_compression(service: LiveServer) -> None:
     """In any case."""
     assert service.http.post(PREDICT, content=GOOD, headers={"content-encoding": "Identity"}).status_code == 200
 
 
 @pytest.mark.parametrize("content_type", [None, "", "text/plain", "application/json; charset=utf-8", "nonsense"])
-def test_the_content_type_does_not_matter(content_type: str | None, service: Service) -> None:
+def test_the_content_type_does_not_matter(content_type: str | None, service: LiveServer) -> None:
     """Every body here is JSON, whatever a client's library says by default."""
     headers = {} if content_type is None else {"content-type": content_type}
 
@@ -190,14 +191,14 @@ def test_the_content_type_does_not_matter(content_type: str | None, service: Ser
         assert service.http.post(path, content=content, headers=headers).status_code == 200
 
 
-def test_a_body_may_come_byte_by_byte(service: Service) -> None:
+def test_a_body_may_come_byte_by_byte(service: LiveServer) -> None:
     """Its time does not count as the server's."""
     parts = [GOOD[i : i + 1] for i in range(len(GOOD))]
 
     assert service.http.post(PREDICT, content=iter(parts)).status_code == 200
 
 
-def test_an_upgrade_to_websocket_is_an_ordinary_request(service: Service) -> None:
+def test_an_upgrade_to_websocket_is_an_ordinary_request(service: LiveServer) -> None:
     """No second protocol hides behind the port."""
     answer = raw(
         service,
@@ -217,7 +218,7 @@ def test_an_upgrade_to_websocket_is_an_ordinary_request(service: Service) -> Non
 # --- disconnects and the gauge ----------------------------------------------------------------------------------------
 
 
-def test_a_client_that_leaves_is_counted_and_forgotten(service: Service, lines: Any) -> None:
+def test_a_client_that_leaves_is_counted_and_forgotten(service: LiveServer, lines: Any) -> None:
     """Half a body, then nothing: status 499, and nothing stays in flight."""
     raw(service, head(PREDICT, "content-length: 100", "x-request-id: gone"), b'{"inst', shut=True)
 
@@ -227,7 +228,7 @@ def test_a_client_that_leaves_is_counted_and_forgotten(service: Service, lines: 
     wait_for(lambda: service.value("model_server_requests_in_flight") == 0)
 
 
-def test_a_client_that_leaves_during_a_prediction_disturbs_nobody(slow: Service) -> None:
+def test_a_client_that_leaves_during_a_prediction_disturbs_nobody(slow: LiveServer) -> None:
     """The answer has nowhere to go; the next request is answered."""
     content = b'{"instances": [[1, 0.3]]}'
     raw(slow, head("/v1/models/waiting:predict", f"content-length: {len(content)}"), content, shut=True)
@@ -238,7 +239,7 @@ def test_a_client_that_leaves_during_a_prediction_disturbs_nobody(slow: Service)
     wait_for(lambda: slow.value("model_server_requests_in_flight") == 0)
 
 
-def test_requests_in_flight_are_counted_while_they_are(slow: Service) -> None:
+def test_requests_in_flight_are_counted_while_they_are(slow: LiveServer) -> None:
     """One more during a prediction, none after."""
     asking = threading.Thread(
         target=lambda: slow.http.post("/v1/models/waiting:predict", json={"instances": [[1, 0.5]]})
@@ -253,7 +254,7 @@ def test_requests_in_flight_are_counted_while_they_are(slow: Service) -> None:
 # --- counts -----------------------------------------------------------------------------------------------------------
 
 
-def request_series(service: Service) -> dict[tuple[str, ...], float]:
+def request_series(service: LiveServer) -> dict[tuple[str, ...], float]:
     """Read the request counter by its labels."""
     return {
         tuple(sample.labels.values()): sample.value
@@ -305,7 +306,7 @@ def test_seven_known_requests_are_counted_one_by_one(written: Path) -> None:
         )
 
 
-def test_500_random_paths_make_one_series(service: Service) -> None:
+def test_500_random_paths_make_one_series(service: LiveServer) -> None:
     """A scanner must not fill the memory of the metrics; nor may unknown features or methods."""
     service.http.get("/nowhere")
     service.http.post(PREDICT, json={"instances": [{"zero": 1}]})
@@ -323,7 +324,7 @@ def test_500_random_paths_make_one_series(service: Service) -> None:
     assert "zero" not in violations
 
 
-def test_metrics_can_be_scraped(service: Service) -> None:
+def test_metrics_can_be_scraped(service: LiveServer) -> None:
     """In the text format, by whoever asks for nothing special."""
     response = service.http.get("/metrics")
 
@@ -335,7 +336,7 @@ def test_metrics_can_be_scraped(service: Service) -> None:
 # --- log lines --------------------------------------------------------------------------------------------------------
 
 
-def test_a_request_is_one_line_with_fixed_keys(service: Service, lines: Any) -> None:
+def test_a_request_is_one_line_with_fixed_keys(service: LiveServer, lines: Any) -> None:
     """In a fixed order, without those that say nothing."""
     service.http.post(PREDICT, content=GOOD, headers={"x-request-id": "known"})
     wait_for(lambda: any(line["request_id"] == "known" for line in lines()))
@@ -359,7 +360,7 @@ def test_a_request_is_one_line_with_fixed_keys(service: Service, lines: Any) -> 
     assert [key for key in line if key in REQUEST_KEYS] == [key for key in REQUEST_KEYS if key in line]
 
 
-def test_no_feature_value_is_ever_logged(service: Service, slow: Service, lines: Any, caplog: Any) -> None:
+def test_no_feature_value_is_ever_logged(service: LiveServer, slow: LiveServer, lines: Any, caplog: Any) -> None:
     """In whatever way a request fails: the log outlives the request, and has other readers."""
     marker = "987654.321"
     for content in (
@@ -417,19 +418,20 @@ class Silent:
         """Leave every request to the app behind."""
 
 
-def door(app: Any) -> tuple[Door, Metrics]:
-    """Put a door in front of a bare ASGI app."""
+def gate(app: Any) -> tuple[Gate, Metrics]:
+    """Put a gate in front of a bare ASGI app."""
     metrics = Metrics(CollectorRegistry())
     executor: Any = None
     unused: Executor = executor
     repository = BundleRepository(Wanted("none"), unused, metrics)
-    hot: Any = Silent()
-    return Door(app, hot, repository, Telemetry(metrics, log_requests=False), max_body_bytes=100), metrics
+    silent: Any = Silent()
+    accounting = Accounting(repository, Telemetry(metrics, log_requests=False))
+    return Gate(app, silent, accounting, max_body_bytes=100), metrics
 
 
 def call(app: Any, *messages: dict[str, Any]) -> tuple[list[Any], Metrics]:
     """Send one request, as messages, and collect the answer's."""
-    front, metrics = door(app)
+    front, metrics = gate(app)
     sent: list[Any] = []
     left: list[Any] = list(messages)
 
@@ -512,7 +514,7 @@ def test_other_events_pass_the_door() -> None:
         del receive, send
         heard.append(scope["type"])
 
-    front, _ = door(listens)
+    front, _ = gate(listens)
     nothing: Any = None
     asyncio.run(front({"type": "lifespan"}, nothing, nothing))
 

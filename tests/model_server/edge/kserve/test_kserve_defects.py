@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.model_server.edge.bundles import Service
+    from tests.model_server.edge.bundles import LiveServer
 
 Doors = pytest.mark.parametrize("door", ["lean", "kserve"])
 
 
 @pytest.fixture(scope="module")
-def services(written: Path) -> Iterator[dict[str, Service]]:
+def services(written: Path) -> Iterator[dict[str, LiveServer]]:
     """A server of the people model by either door: the lean route, and KServe's own."""
     people = written / "people" / "1.0.0"
     with serving(people) as lean, serving(people, "--hot_path=false") as kserve:
@@ -45,7 +45,7 @@ def services(written: Path) -> Iterator[dict[str, Service]]:
 
 
 @pytest.fixture(scope="module")
-def waiting(written: Path) -> Iterator[Service]:
+def waiting(written: Path) -> Iterator[LiveServer]:
     """A server of the model that waits as long as a request says."""
     with serving(written / "waiting" / "1.0.0", "--shutdown_grace_s=20") as service:
         yield service
@@ -76,7 +76,7 @@ def raw_columns(**more: Any) -> Any:
     return pb.ModelInferRequest(model_name="people", inputs=inputs, raw_input_contents=list(sent.values()), **more)
 
 
-def predicted(service: Service) -> list[dict[str, Any]]:
+def predicted(service: LiveServer) -> list[dict[str, Any]]:
     """Ask for the two people by v1, the plainest way."""
     response = service.http.post("/v1/models/people:predict", json={"instances": PEOPLE})
     assert response.status_code == 200, response.text
@@ -108,7 +108,7 @@ def test_ready_means_that_the_model_is_ready(tmp_path: Path) -> None:
 @pytest.mark.parametrize("verb", ["load", "unload"])
 @pytest.mark.parametrize("token", [None, "", "wrong", TOKEN + "x"])
 def test_nobody_unloads_a_model_without_the_token(
-    door: str, verb: str, token: str | None, services: dict[str, Service]
+    door: str, verb: str, token: str | None, services: dict[str, LiveServer]
 ) -> None:
     """KServe mounts load and unload open: one POST from any client removes the model for good."""
     service = services[door]
@@ -141,7 +141,7 @@ def test_load_and_unload_over_grpc_succeed(written: Path) -> None:
 
 
 @Doors
-def test_the_served_version_has_routes(door: str, services: dict[str, Service]) -> None:
+def test_the_served_version_has_routes(door: str, services: dict[str, LiveServer]) -> None:
     """KServe #4655, #2358: every versions/{v} route answers 501, and gRPC ignores the version."""
     service = services[door]
     path = "/v2/models/people/versions/1.0.0"
@@ -167,7 +167,7 @@ def test_the_served_version_has_routes(door: str, services: dict[str, Service]) 
 )
 @pytest.mark.parametrize("verb", ["predict", "explain"])
 def test_a_content_type_does_not_turn_json_into_bytes(
-    door: str, content_type: str | None, verb: str, services: dict[str, Service]
+    door: str, content_type: str | None, verb: str, services: dict[str, LiveServer]
 ) -> None:
     """KServe PR #2524: any but four exact strings hands raw bytes to the model, which then fails with 500."""
     headers = {"content-type": content_type} if content_type else {}
@@ -180,7 +180,7 @@ def test_a_content_type_does_not_turn_json_into_bytes(
 
 
 @Doors
-def test_metadata_name_every_column(door: str, services: dict[str, Service]) -> None:
+def test_metadata_name_every_column(door: str, services: dict[str, LiveServer]) -> None:
     """KServe #1488: inputs and outputs of sklearnserver are empty."""
     service = services[door]
     document = service.http.get("/v2/models/people").json()
@@ -196,7 +196,7 @@ def test_metadata_name_every_column(door: str, services: dict[str, Service]) -> 
 
 
 @Doors
-def test_labels_may_be_words(door: str, services: dict[str, Service]) -> None:
+def test_labels_may_be_words(door: str, services: dict[str, LiveServer]) -> None:
     """KServe #6204: string labels break the v2 answer with 500."""
     service = services[door]
     labels = [row["label"] for row in predicted(service)]
@@ -208,7 +208,7 @@ def test_labels_may_be_words(door: str, services: dict[str, Service]) -> None:
 
 
 @Doors
-def test_all_inputs_count(door: str, services: dict[str, Service]) -> None:
+def test_all_inputs_count(door: str, services: dict[str, LiveServer]) -> None:
     """KServe takes inputs[0] alone without a pandas content type and drops the others in silence."""
     service = services[door]
 
@@ -219,7 +219,7 @@ def test_all_inputs_count(door: str, services: dict[str, Service]) -> None:
 
 
 @Doors
-def test_raw_columns_over_grpc_are_read(door: str, services: dict[str, Service]) -> None:
+def test_raw_columns_over_grpc_are_read(door: str, services: dict[str, LiveServer]) -> None:
     """KServe's as_dataframe reads typed contents only: raw ones give empty columns."""
     service = services[door]
     found = grpc_outputs(service.stub.ModelInfer(raw_columns()))
@@ -228,7 +228,7 @@ def test_raw_columns_over_grpc_are_read(door: str, services: dict[str, Service])
     assert found["probabilities"] == [list(row["probabilities"].values()) for row in predicted(service)]
 
 
-def test_requested_outputs_hold_on_grpc(services: dict[str, Service]) -> None:
+def test_requested_outputs_hold_on_grpc(services: dict[str, LiveServer]) -> None:
     """KServe #3307: gRPC answers everything, whatever was asked for."""
     stub = services["lean"].stub
 
@@ -244,7 +244,7 @@ def test_requested_outputs_hold_on_grpc(services: dict[str, Service]) -> None:
 
 
 @Doors
-def test_an_answer_needs_no_identifier(door: str, services: dict[str, Service]) -> None:
+def test_an_answer_needs_no_identifier(door: str, services: dict[str, LiveServer]) -> None:
     """KServe #3094: a model that gives none makes the v2 answer fail; one that was sent comes back."""
     http = services[door].http
 
@@ -269,7 +269,7 @@ def test_not_ready_over_grpc_is_unavailable(tmp_path: Path) -> None:
 
 
 @Doors
-def test_explain_does_not_echo_request_headers(door: str, services: dict[str, Service]) -> None:
+def test_explain_does_not_echo_request_headers(door: str, services: dict[str, LiveServer]) -> None:
     """KServe copies all of them into the answer, Authorization included."""
     headers = {"authorization": "Bearer s3cret", "cookie": "a=b", "x-custom": "c"}
 
@@ -311,7 +311,7 @@ def test_a_fault_leaks_no_class_name(door: str, written: Path) -> None:
     ids=range(7),
 )
 def test_a_malformed_document_is_400_with_one_body(
-    door: str, path: str, body: Any, services: dict[str, Service]
+    door: str, path: str, body: Any, services: dict[str, LiveServer]
 ) -> None:
     """KServe answers FastAPI's own 422 ``detail`` list, which is no error object of the protocol."""
     response = services[door].http.post(path, json=body)
@@ -322,7 +322,7 @@ def test_a_malformed_document_is_400_with_one_body(
 
 @Doors
 @pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity", "1e999"])
-def test_a_nan_is_refused_and_not_echoed(door: str, word: str, services: dict[str, Service]) -> None:
+def test_a_nan_is_refused_and_not_echoed(door: str, word: str, services: dict[str, LiveServer]) -> None:
     """KServe's 422 quotes its input, and cannot render a NaN: the client's mistake becomes a 500."""
     http = services[door].http
     inputs = f'{{"inputs": [{{"name": "income", "datatype": "FP64", "shape": [1], "data": [{word}]}}]}}'
@@ -341,7 +341,7 @@ def test_a_nan_is_refused_and_not_echoed(door: str, word: str, services: dict[st
 @Doors
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nowhere", 404), ("PUT", "/v2", 405)])
 def test_unknown_paths_and_methods_answer_the_error_object(
-    door: str, method: str, path: str, status: int, services: dict[str, Service]
+    door: str, method: str, path: str, status: int, services: dict[str, LiveServer]
 ) -> None:
     """KServe answers FastAPI's ``detail``."""
     response = services[door].http.request(method, path)
@@ -350,7 +350,7 @@ def test_unknown_paths_and_methods_answer_the_error_object(
     assert set(response.json()) == {"error", "code", "request_id"}
 
 
-def infer(service: Service, seconds: float) -> Any:
+def infer(service: LiveServer, seconds: float) -> Any:
     """Ask the waiting model over gRPC."""
     part = pb.ModelInferRequest.InferInputTensor(name="x", datatype="FP64", shape=[1, 2])
     part.contents.fp64_contents.extend([7.0, seconds])
@@ -358,7 +358,7 @@ def infer(service: Service, seconds: float) -> Any:
 
 
 @pytest.mark.parametrize("protocol", ["v1", "grpc"])
-def test_probes_answer_while_a_slow_model_predicts(protocol: str, waiting: Service) -> None:
+def test_probes_answer_while_a_slow_model_predicts(protocol: str, waiting: LiveServer) -> None:
     """KServe #3950, #1074, #1703: a plain predict runs on the event loop, and liveness kills the pod."""
     with ThreadPoolExecutor(1) as pool:
         if protocol == "grpc":

@@ -1,4 +1,4 @@
-"""ServedModel's hooks, called as KServe calls them, against the lean route: one contract, the same numbers."""
+"""KServeModel's hooks, called as KServe calls them, against the lean route: one contract, the same numbers."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from kserve.model import InferenceVerb
 from kserve.protocol.infer_type import RequestedOutput
 from prometheus_client import CollectorRegistry
 
-from model_server.edge.kserve.model import ServedModel
+from model_server.edge.kserve.model import KServeModel
 from model_server.errors import ContractError, DecodeError, ModelNotReady, ModelServerError, UnknownOutput
+from model_server.serving.call import Answer
 from model_server.serving.loaded import Wanted
 from model_server.serving.repository import BundleRepository
-from model_server.serving.service import Core
+from model_server.serving.service import Service
 from model_server.telemetry import Metrics
-from model_server.wire import answers, codec
+from model_server.wire.parts import parse_json
+from model_server.wire.v1 import call_of_v1, encode_v1
 from tests.conformance.wire import v2_outputs
 from tests.model_server.edge.bundles import NUMBERS, PEOPLE, serving
 
@@ -28,9 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.model_server.edge.bundles import Service
+    from tests.model_server.edge.bundles import LiveServer
 
-Model = tuple[ServedModel, Core]
+Model = tuple[KServeModel, Service]
 
 
 @pytest.fixture(scope="module")
@@ -42,22 +44,27 @@ def open_model(written: Path) -> Iterator[Callable[[str], Model]]:
             metrics = Metrics(CollectorRegistry())
             repository = BundleRepository(Wanted(str(written / name / "1.0.0")), executor, metrics)
             asyncio.run(repository.reload())
-            core = Core(repository, executor, metrics, max_rows=100)
-            return ServedModel(name, core, bare=bare), core
+            core = Service(repository, executor, metrics, max_rows=100)
+            return KServeModel(name, core, bare=bare), core
 
         yield opened
 
 
-def asked(model: ServedModel, payload: Any, verb: InferenceVerb = InferenceVerb.PREDICT) -> Any:
+def asked(model: KServeModel, payload: Any, verb: InferenceVerb = InferenceVerb.PREDICT) -> Any:
     """Call a model as KServe does, and give its answer."""
     response, headers = asyncio.run(model(payload, headers={"authorization": "Bearer s3cret"}, verb=verb))
     assert headers == {}
     return response
 
 
-def lean(core: Core, name: str, content: bytes) -> Any:
+def lean(core: Service, name: str, content: bytes) -> Any:
     """Answer a v1 body as the lean route does."""
-    return orjson.loads(answers.encode_v1(asyncio.run(core.answer(codec.decode_v1(content), name)), bare=False))
+
+    async def answered() -> Answer:
+        loaded, call = core.repository.require(name), call_of_v1(parse_json(content))
+        return Answer(call, loaded, await core.submit(loaded, call))
+
+    return orjson.loads(encode_v1(asyncio.run(answered()), bare=False))
 
 
 def person_tensors() -> list[InferInput]:
@@ -194,7 +201,7 @@ def test_before_it_is_loaded_a_model_is_not_healthy(open_model: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def doors(written: Path) -> Iterator[tuple[Service, Service]]:
+def doors(written: Path) -> Iterator[tuple[LiveServer, LiveServer]]:
     """The risk model by the lean route, and by KServe's own."""
     directory = written / "risk" / "1.0.0"
     with serving(directory) as lean_door, serving(directory, "--hot_path=false") as kserve_door:
@@ -230,7 +237,7 @@ EVENT = {"ce-id": "1", "ce-source": "s", "ce-type": "t", "ce-specversion": "1.0"
         (INFER, {"inputs": [MATRIX], "extra": 1}),
     ],
 )
-def test_both_doors_answer_alike(path: str, document: Any, doors: tuple[Service, Service]) -> None:
+def test_both_doors_answer_alike(path: str, document: Any, doors: tuple[LiveServer, LiveServer]) -> None:
     """Same status and same numbers; a refusal in the same words. KServe's own route adds empty fields."""
     paths = [path] if path == PREDICT else [path, "/v2/models/risk/versions/1.0.0/infer"]
     for route in paths:
@@ -245,7 +252,7 @@ def test_both_doors_answer_alike(path: str, document: Any, doors: tuple[Service,
             assert plain(first.json()) == plain(second.json())
 
 
-def test_both_doors_answer_binary_data_alike(doors: tuple[Service, Service]) -> None:
+def test_both_doors_answer_binary_data_alike(doors: tuple[LiveServer, LiveServer]) -> None:
     """In binary and out again, with the length of the JSON part in the header."""
     raw = np.array(NUMBERS).tobytes()
     part = {"name": "a", "datatype": "FP64", "shape": [2, 3], "parameters": {"binary_data_size": len(raw)}}
@@ -282,7 +289,7 @@ def plain(document: Any) -> Any:
 @pytest.mark.parametrize("headers", [{}, EVENT, {**EVENT, "ce-contenttype": "x", "ce-time": "never"}, {"ce-id": "1"}])
 @pytest.mark.parametrize("path", [PREDICT, EXPLAIN])
 def test_the_headers_of_an_event_change_nothing(
-    path: str, headers: dict[str, str], content: bytes, status: int, doors: tuple[Service, Service]
+    path: str, headers: dict[str, str], content: bytes, status: int, doors: tuple[LiveServer, LiveServer]
 ) -> None:
     """KServe fails with 500 on an event without data; CloudEvents are spoken on no route here."""
     for door in doors:

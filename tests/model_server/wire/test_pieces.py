@@ -12,10 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from model_server.errors import DecodeError
-from model_server.serving.call import Call
-from model_server.serving.tensors import Tensor
-from model_server.wire import documents as large
-from model_server.wire.codec import parse_json
+from model_server.wire import pieces
+from model_server.wire.parts import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,12 +43,12 @@ DOCUMENTS = st.one_of(
 
 def parsed(body: bytes, piece_bytes: int = PIECE) -> Any:
     """Parse a body in pieces."""
-    return asyncio.run(large.parse(body, piece_bytes))
+    return asyncio.run(pieces.parse(body, piece_bytes))
 
 
 async def turns_of(body: bytes, piece_bytes: int) -> int:
     """Count how often the loop turned while a body was parsed."""
-    task = asyncio.ensure_future(large.parse(body, piece_bytes))
+    task = asyncio.ensure_future(pieces.parse(body, piece_bytes))
     turns = 0
     while not task.done():
         await asyncio.sleep(0)
@@ -115,22 +113,4 @@ def test_the_loop_turns_between_pieces(document: Any) -> None:
 
 def test_a_small_body_is_parsed_at_once() -> None:
     """Turning the loop for it would only cost."""
-    assert asyncio.run(turns_of(b'{"instances": [[1, 2, 3]]}', large.PIECE_BYTES)) == 1
-
-
-def test_values_are_freed_some_at_a_time() -> None:
-    """Rows, and elements of tensors; arrays are freed at once anyway."""
-    rows = [[1.0, 2.0] for _ in range(2000)]
-    numbers = [float(number) for number in range(30_000)]
-    call = Call(rows=rows, tensors=(Tensor("x", "FP64", (30_000,), numbers),))
-
-    async def turns() -> int:
-        task, count = asyncio.ensure_future(large.let_go(call)), 0
-        while not task.done():
-            await asyncio.sleep(0)
-            count += 1
-        return count
-
-    assert asyncio.run(turns()) >= 6
-    assert rows == []
-    assert numbers == []
+    assert asyncio.run(turns_of(b'{"instances": [[1, 2, 3]]}', pieces.PIECE_BYTES)) == 1
