@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from model_server.edge.answers import error_document
-from model_server.errors import BodyTooLarge, BugError, BundleError, DecodeError, ModelServerError, Unavailable
+from model_server.errors import BodyTooLarge, BugError, ModelServerError, Unavailable, UnsupportedEncoding
 from model_server.telemetry import logger
 
 if TYPE_CHECKING:
@@ -49,14 +49,6 @@ _TOO_LARGE = int(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 CLIENT_CLOSED_REQUEST = 499
 #: All that a client learns of an error of ours.
 INTERNAL = "internal error; the log has the details under this request_id"
-
-
-class UnsupportedEncoding(DecodeError):
-    """The body is compressed, which no protocol here has."""
-
-    http_status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
-    facade_status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
-    slug = "unsupported-encoding"
 
 
 class Disconnected(Exception):
@@ -374,6 +366,6 @@ def error_response(exchange: Exchange, error: ModelServerError, status: int | No
     exchange.error_type = error.slug
     body = orjson.dumps(error_document(error, exchange.request_id))
     headers = [(b"content-type", JSON)]
-    if isinstance(error, Unavailable) and not isinstance(error, BundleError):  # a bad bundle stays bad
-        headers.append((b"retry-after", b"1"))
+    if error.retry_after_s is not None:
+        headers.append((b"retry-after", b"%d" % error.retry_after_s))
     return Response(status or error.http_status, body, headers)

@@ -30,7 +30,7 @@ from model_server.edge.model import ServedModel
 from model_server.edge.protocol import HttpProtocol, PlainProtocol
 from model_server.edge.repository import BundleRepository
 from model_server.edge.served import Wanted
-from model_server.errors import BundleError, ConfigError, ModelServerError
+from model_server.errors import BundleError, ConfigError, ModelServerError, StartupFailed
 from model_server.telemetry import Metrics, Stopwatch, Telemetry, logger, write_later
 
 if TYPE_CHECKING:
@@ -46,12 +46,6 @@ class _QuietServer(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Leave signals alone."""
         yield
-
-
-class StartupFailed(ModelServerError):
-    """The process cannot serve; its text is the last line of the log and names the fix."""
-
-    slug = "startup-failed"
 
 
 class BundleServer(ModelServer):

@@ -22,6 +22,7 @@ from model_server.edge.openapi import document
 from model_server.edge.schemas import component_schemas
 from model_server.edge.server import BundleServer
 from model_server.edge.tensors import DTYPES
+from model_server.errors import ANSWERED
 from model_server.telemetry import Metrics
 from tests.model_server.edge import bundles, published
 from tests.model_server.edge import facade_bundles as models
@@ -165,10 +166,34 @@ def test_not_ready_has_the_documented_body(tmp_path: Path) -> None:
     with bundles.serving(tmp_path, "--require_model=false", "--log_level=ERROR", ready=False) as service:
         page = page_of(service.http)
         response = service.http.get("/ready")
-        assert response.status_code == 503
+        assert (response.status_code, response.headers["retry-after"]) == (503, "1")
         assert flaws(page, answer_schema(page["paths"]["/ready"]["get"], page, 503), response.json()) == []
         assert page["info"]["title"] == "Model server"
         assert "examples" not in page["paths"]["/predict"]["post"]["requestBody"]["content"][JSON]
+
+
+def test_every_error_is_described_under_its_status() -> None:
+    """All but an unknown method, since the document describes the methods that exist."""
+    responses = document(None)["components"]["responses"]
+    texts = {name: response["description"] for name, response in responses.items()}
+    missing = [
+        (error.slug, status)
+        for error in ANSWERED
+        for status in {int(error.http_status), int(error.facade_status or error.http_status)}
+        if f"`{error.slug}`" not in texts.get(f"Error{status}", "")
+    ]
+
+    assert missing == [("method-not-allowed", 405)]
+
+
+def test_the_answers_that_pass_by_themselves_document_retry_after() -> None:
+    """A generated client learns from the document that 503 says when to come again."""
+    responses = document(None)["components"]["responses"]
+
+    assert {name for name, response in responses.items() if "retry-after" in response["headers"]} == {
+        "Error503",
+        "NotReady503",
+    }
 
 
 BAD_BODIES: list[tuple[str, Any]] = [

@@ -23,8 +23,8 @@ from model_server.bundle import write
 from model_server.contract import Contract
 from model_server.cpu import cpu_limit
 from model_server.edge.running import RunningServer
-from model_server.edge.server import BundleServer, StartupFailed, _listen, _loop_factory
-from model_server.errors import BugError, ConfigError
+from model_server.edge.server import BundleServer, _listen, _loop_factory
+from model_server.errors import BugError, ConfigError, StartupFailed
 from model_server.telemetry import JsonFormatter, Metrics
 from tests.model_server import making
 from tests.model_server.edge import bundles
