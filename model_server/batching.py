@@ -4,7 +4,7 @@ Zero-wait batching: what arrives while a batch runs, or while the event loop is 
 batch. Nothing ever waits idly for company: the first turn of the loop that brings no further request begins the batch,
 so a lone request is answered as if there were no batching. A request with more rows than a
 batch may have runs in slices, one a turn, so that it holds up neither a small one nor a probe: a thread alone would
-not help, because scikit-learn's tree kernels keep Python's global lock for a whole call (docs/decisions.md).
+not help, because scikit-learn's tree kernels keep Python's global lock for a whole call (docs/decisions.md, 15).
 """
 
 from __future__ import annotations
