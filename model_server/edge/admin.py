@@ -13,7 +13,7 @@ from model_server.errors import Forbidden
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
-    from model_server.edge.repository import BundleRepository
+    from model_server.serving.repository import BundleRepository
 
 TOKEN_HEADER = "x-admin-token"  # noqa: S105 - the header's name
 

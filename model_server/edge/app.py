@@ -18,14 +18,14 @@ from prometheus_client import exposition
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
-from model_server.edge import door
 from model_server.edge.admin import Guard, admin_router
-from model_server.edge.dataplane import CheckedDataPlane, GuardedExtension
-from model_server.edge.door import Door
-from model_server.edge.facade import FACADE_PATHS, facade_router
-from model_server.edge.health import health_router
-from model_server.edge.hotpath import HotPath
-from model_server.edge.pages import pages_router
+from model_server.edge.api.pages import pages_router
+from model_server.edge.http import gate as door
+from model_server.edge.http.facade import FACADE_PATHS, facade_router
+from model_server.edge.http.gate import Door
+from model_server.edge.http.health import health_router
+from model_server.edge.http.inference import HotPath
+from model_server.edge.kserve.dataplane import CheckedDataPlane, GuardedExtension
 from model_server.errors import (
     BugError,
     DecodeError,
@@ -42,8 +42,8 @@ from model_server.telemetry import Stopwatch
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-    from model_server.edge.core import Core
-    from model_server.edge.repository import BundleRepository
+    from model_server.serving.repository import BundleRepository
+    from model_server.serving.service import Core
     from model_server.settings import Settings
     from model_server.telemetry import Telemetry
 

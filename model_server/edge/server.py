@@ -19,18 +19,18 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 from kserve import ModelServer
 
-from model_server.batching import Limits
 from model_server.cpu import cpu_limit, limit_threads
 from model_server.edge.admin import Guard
 from model_server.edge.app import create_app
-from model_server.edge.core import Core
-from model_server.edge.dataplane import CheckedDataPlane, GuardedExtension
-from model_server.edge.grpc import Envelope, Servicer, create_grpc_server
-from model_server.edge.model import ServedModel
-from model_server.edge.protocol import HttpProtocol, PlainProtocol
-from model_server.edge.repository import BundleRepository
-from model_server.edge.served import Wanted
+from model_server.edge.grpc.server import Envelope, Servicer, create_grpc_server
+from model_server.edge.http.connection import HttpProtocol, PlainProtocol
+from model_server.edge.kserve.dataplane import CheckedDataPlane, GuardedExtension
+from model_server.edge.kserve.model import ServedModel
 from model_server.errors import BundleError, ConfigError, ModelServerError, StartupFailed
+from model_server.serving.batching import Limits
+from model_server.serving.loaded import Wanted
+from model_server.serving.repository import BundleRepository
+from model_server.serving.service import Core
 from model_server.telemetry import Metrics, Stopwatch, Telemetry, logger, write_later
 
 if TYPE_CHECKING:

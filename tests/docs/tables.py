@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from prometheus_client import CollectorRegistry
 
-from model_server.edge.routes import routes
+from model_server.edge.api.operations import routes
 from model_server.settings import ENVIRONMENT, Settings
 from model_server.telemetry import Metrics
 from tests.docs import raised

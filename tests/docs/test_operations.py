@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from model_server import settings
-from model_server.edge.routes import routes
+from model_server.edge.api.operations import routes
 from model_server.telemetry import REQUEST_KEYS
 from tests.docs import tables
 from tests.docs.conftest import walk_in

@@ -59,7 +59,7 @@ def test_every_grpc_method_is_listed() -> None:
 
 def test_every_route_of_the_table_is_in_the_openapi_document() -> None:
     """Two lists of the same: what people read and what programs read."""
-    from model_server.edge.openapi import document
+    from model_server.edge.api.openapi import document
 
     described = {f"{verb.upper()} {path}" for path, verbs in document(None)["paths"].items() for verb in verbs}
 

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from model_server import bundle, settings, sources, telemetry
 from model_server.contract import Contract
-from model_server.edge.running import RunningServer
+from model_server.edge.embedded import RunningServer
 from model_server.errors import ModelServerError
 from tests.docs.pages import ROOT, page
 from tests.model_server import making

@@ -26,14 +26,14 @@ from model_server import onnx
 from model_server.bundle import Bundle, Golden, Verified, open_bundle, verify, write
 from model_server.compiled import PARITY, OnnxParity, Parity
 from model_server.contract import Contract, Feature, Output
-from model_server.edge.served import Wanted, build
 from model_server.errors import BundleTampered
 from model_server.manifest import canonical_json
 from model_server.onnx.close import CloseCalls
-from model_server.onnx.program import Converted, steps_before
+from model_server.onnx.converted_model import Converted, steps_before
 from model_server.onnx.session import Session
 from model_server.output import Tier
 from model_server.predictor import Predictor
+from model_server.serving.loaded import Wanted, build
 from tests.model_server import making
 from training.conversion import convert
 

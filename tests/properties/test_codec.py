@@ -9,13 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_server.edge import codec, grpc_codec, tensors
+from model_server.edge.grpc import messages as grpc_codec
+from model_server.serving import tensors
+from model_server.wire import codec
 from tests.conformance.wire import HEADER_LENGTH, LAYOUT, Tensor, from_bytes, grpc_raw, grpc_typed, v2, v2_binary
 
 if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn
 
-    from model_server.edge.call import Call
+    from model_server.serving.call import Call
 
 DATATYPES = [*LAYOUT, "BYTES"]
 

@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits
 from model_server import settings
 from model_server.bundle import write
 from model_server.contract import Contract, Feature, Output, Tier
-from model_server.edge.running import RunningServer
+from model_server.edge.embedded import RunningServer
 from model_server.telemetry import Metrics
 from tests.model_server import making
 

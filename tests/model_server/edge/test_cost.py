@@ -22,12 +22,12 @@ from prometheus_client import CollectorRegistry
 from uvicorn.server import ServerState
 
 from model_server import telemetry
-from model_server.edge.core import Core
-from model_server.edge.door import Door
-from model_server.edge.hotpath import HotPath
-from model_server.edge.protocol import HttpProtocol
-from model_server.edge.repository import BundleRepository
-from model_server.edge.served import Wanted
+from model_server.edge.http.connection import HttpProtocol
+from model_server.edge.http.gate import Door
+from model_server.edge.http.inference import HotPath
+from model_server.serving.loaded import Wanted
+from model_server.serving.repository import BundleRepository
+from model_server.serving.service import Core
 from model_server.telemetry import LineHandler, Metrics, Telemetry
 
 if TYPE_CHECKING:
