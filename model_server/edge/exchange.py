@@ -39,10 +39,10 @@ DISCONNECTED = "client-disconnected"
 #: Formats whose errors have the statuses of the facade.
 FACADE_FORMATS = ("one", "batch")
 #: All that a client learns of an error of ours.
-INTERNAL = "internal error; the log has the details under this request_id"
+INTERNAL = "internal error; the log has the details under this request's x-request-id"
 
 
-# Not frozen: docs/decisions.md, NN.
+# Not frozen: docs/decisions.md, 33.
 @dataclass(slots=True)
 class Exchange:
     """One request and what becomes of it.

@@ -4,7 +4,8 @@ Zero-wait batching: the requests that arrive while a batch runs, or while the ev
 the next batch. No request ever waits idly for others: the first turn of the loop that brings none begins the batch, so
 a lone request is answered as if there were no batching. A request with more rows than a batch may have runs in slices,
 one a turn, so that it delays neither a small one nor a probe: a thread alone would not help, because scikit-learn's
-tree kernels keep Python's global lock for a whole batch (docs/decisions.md).
+tree kernels keep Python's global lock for a whole batch
+(docs/decisions.md, 15).
 Backpressure: a request beyond ``Limits.queue_rows`` is refused at once, one beyond ``Limits.wait_s`` at its turn.
 """
 
@@ -74,7 +75,7 @@ class Limits:
     wait_s: float = 30.0
 
 
-# Not frozen: docs/decisions.md, NN.
+# Not frozen: docs/decisions.md, 33.
 @dataclass(slots=True, eq=False)
 class _Job(Generic[K, I, R]):
     """A request in the queue, and the results of those of its rows that ran."""

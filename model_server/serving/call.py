@@ -49,7 +49,7 @@ class RequestedOutput:
     binary: bool = False
 
 
-# Not frozen: docs/decisions.md, NN.
+# Not frozen: docs/decisions.md, 33.
 @dataclass(slots=True, eq=False)
 class Call:
     """A decoded request, of any protocol.
@@ -97,7 +97,7 @@ class Call:
         return contract.frame(self.rows) if self.rows is not None else to_frame(self.tensors, contract)
 
 
-# Not frozen: docs/decisions.md, NN.
+# Not frozen: docs/decisions.md, 33.
 @dataclass(slots=True, eq=False)
 class BatchResult:
     """What one batch found, of one or more requests.
@@ -128,7 +128,7 @@ class BatchResult:
         return self.prediction
 
 
-# Not frozen: docs/decisions.md, NN.
+# Not frozen: docs/decisions.md, 33.
 @dataclass(slots=True, eq=False)
 class Result:
     """The rows of one request in the result of a batch.
@@ -210,7 +210,7 @@ def join_results(parts: Sequence[Result]) -> Result:
     return result_of(BatchResult(frame, Prediction(**joined), tuple(row for part in parts for row in part.reasons)))
 
 
-# Not frozen: docs/decisions.md, NN.
+# Not frozen: docs/decisions.md, 33.
 @dataclass(slots=True, eq=False)
 class Answer:
     """What the service found for a call.

@@ -30,7 +30,7 @@ _PACKED = {"f": "d", "i": "q", "u": "Q"}
 _NUMBERS: frozenset[type] = frozenset({int, float, type(None)})
 
 
-# Not frozen: docs/decisions.md, NN.
+# Not frozen: docs/decisions.md, 33.
 @dataclass(slots=True, eq=False)
 class Tensor:
     """A decoded input or an output to encode.

@@ -12,8 +12,11 @@ from model_server.edge.api.contract import TEXT, Schema, ref
 from model_server.edge.api.facade import facade_schemas
 from model_server.edge.api.operations import EXPLAIN, JSON, JSON_LENGTH, Operation, routes
 from model_server.edge.api.protocols import protocol_schemas
+from model_server.errors import ANSWERED, ModelNotReady, ModelServerError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from model_server.edge.api.described import Described
 
 BINARY = "application/octet-stream"
@@ -25,22 +28,12 @@ _TAGS = {
     "health": "For probes, load balancers and people.",
     "admin": f"Needs the token in the header {TOKEN_HEADER}.",
 }
-_ERRORS = {
-    400: "The request is malformed, or a row breaks the model's contract.",
-    403: "The token is missing or wrong.",
-    404: "Nothing is served under that name or version.",
-    413: "The body is larger than the server takes.",
-    415: "The body is compressed.",
-    422: "The request is malformed, or a row breaks the model's contract.",
-    500: "A bug of the server; its log has the details under the request's identifier.",
-    501: "The answers of this model cannot be explained.",
-    503: "No model is loaded yet, or it could not be loaded.",
-}
 _HEADERS = {
     "x-request-id": "Identifier of the request: the caller's, if it sent a decent one in this header.",
     "x-model-version": "Version of the served model; absent before one is loaded.",
     "x-response-time-ms": "Milliseconds from the complete request to the answer, to 2 decimals.",
 }
+RETRY_AFTER = "retry-after"
 
 
 def document(model: Described | None) -> dict[str, Any]:
@@ -139,11 +132,15 @@ def _components(model: Described | None) -> dict[str, Any]:
     return {
         "schemas": component_schemas() | (_any_bodies() if model is None else _bodies(model)),
         "responses": {
-            **{f"Error{status}": _error(text, "Error") for status, text in _ERRORS.items()},
-            "NotReady503": _error(_ERRORS[503], "NotReady"),
+            **{f"Error{status}": _refusal(errors, "Error") for status, errors in _errors_by_status(model).items()},
+            "NotReady503": _refusal([ModelNotReady], "NotReady"),
         },
         "headers": {
             **{name: {"schema": TEXT, "description": text} for name, text in _HEADERS.items()},
+            RETRY_AFTER: {
+                "schema": {"type": "integer"},
+                "description": "Seconds to wait before the request is sent again; absent where waiting does not help.",
+            },
             JSON_LENGTH: {
                 "schema": {"type": "integer"},
                 "description": "Size in bytes of the JSON part; absent without binary.",
@@ -163,8 +160,21 @@ def _any_bodies() -> dict[str, Schema]:
     return {name: {"type": "object", "description": "Known once a model is loaded."} for name in names}
 
 
-def _error(text: str, schema: str) -> dict[str, Any]:
-    return {"description": text, "headers": _header_refs(), "content": {JSON: {"schema": ref(schema)}}}
+def _errors_by_status(model: Described | None) -> dict[int, list[type[ModelServerError]]]:
+    """Give the errors behind every status that some route documents."""
+    documented = sorted({status for operation in routes(model) for status in operation.errors})
+    return {
+        status: [error for error in ANSWERED if status in (error.http_status, error.facade_status)]
+        for status in documented
+    }
+
+
+def _refusal(errors: Sequence[type[ModelServerError]], schema: str) -> dict[str, Any]:
+    meanings = [f"- `{error.slug}`: {(error.__doc__ or '').splitlines()[0]}" for error in errors]
+    headers = _header_refs()
+    if any(error.retry_after_s is not None for error in errors):
+        headers[RETRY_AFTER] = {"$ref": f"#/components/headers/{RETRY_AFTER}"}
+    return {"description": "\n".join(meanings), "headers": headers, "content": {JSON: {"schema": ref(schema)}}}
 
 
 def _parameters() -> dict[str, Any]:

@@ -43,7 +43,9 @@ def health_router(repository: BundleRepository, watch: Stopwatch) -> APIRouter:
         exchange = request.scope["exchange"]
         error = refusal_of(exchange, ModelNotReady(f"not ready: {repository.why_not_ready}"))
         document = error_document(error, exchange.request_id) | {"detail": repository.why_not_ready}
-        return _json(error.http_status, document)
+        response = _json(error.http_status, document)
+        response.headers["retry-after"] = str(error.retry_after_s)
+        return response
 
     router.add_api_route("/health", health, methods=["GET"])
     router.add_api_route("/ready", ready, methods=["GET"])

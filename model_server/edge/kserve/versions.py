@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from fastapi import Request  # noqa: TC002 - FastAPI reads the annotation when the route is added
 from fastapi.responses import Response
 from kserve.protocol.rest.v2_datamodels import InferenceRequest
 from kserve.protocol.rest.v2_endpoints import V2Endpoints
@@ -12,8 +13,6 @@ from pydantic import ValidationError
 from model_server.errors import DecodeError, ModelNotReady, describe
 
 if TYPE_CHECKING:
-    from fastapi import Request
-
     from model_server.edge.kserve.dataplane import CheckedDataPlane
     from model_server.serving.repository import BundleRepository
 

@@ -21,6 +21,8 @@ from model_server.edge.api.contract import example_row, feature_schema
 from model_server.edge.api.facade import facade_schemas, predict_examples
 from model_server.edge.api.openapi import document
 from model_server.edge.server import BundleServer
+from model_server.errors import ANSWERED
+from model_server.manifest import Serving
 from model_server.serving.datatypes import DATATYPES
 from model_server.telemetry import Metrics
 from tests.model_server.edge import bundles
@@ -166,10 +168,34 @@ def test_not_ready_has_the_documented_body(tmp_path: Path) -> None:
     with bundles.serving(tmp_path, "--require_model=false", "--log_level=ERROR", ready=False) as service:
         page = page_of(service.http)
         response = service.http.get("/ready")
-        assert response.status_code == 503
+        assert (response.status_code, response.headers["retry-after"]) == (503, "1")
         assert flaws(page, answer_schema(page["paths"]["/ready"]["get"], page, 503), response.json()) == []
         assert page["info"]["title"] == "Model server"
         assert "examples" not in page["paths"]["/predict"]["post"]["requestBody"]["content"][JSON]
+
+
+def test_every_error_is_described_under_its_status() -> None:
+    """All but an unknown method, since the document describes the methods that exist."""
+    responses = document(None)["components"]["responses"]
+    texts = {name: response["description"] for name, response in responses.items()}
+    missing = [
+        (error.slug, status)
+        for error in ANSWERED
+        for status in {int(error.http_status), int(error.facade_status or error.http_status)}
+        if f"`{error.slug}`" not in texts.get(f"Error{status}", "")
+    ]
+
+    assert missing == [("method-not-allowed", 405)]
+
+
+def test_the_answers_that_pass_by_themselves_document_retry_after() -> None:
+    """A generated client learns from the document that 503 says when to come again."""
+    responses = document(None)["components"]["responses"]
+
+    assert {name for name, response in responses.items() if "retry-after" in response["headers"]} == {
+        "Error503",
+        "NotReady503",
+    }
 
 
 BAD_BODIES: list[tuple[str, Any]] = [
@@ -363,7 +389,7 @@ def test_the_pages_can_be_turned_off(tmp_path: Path) -> None:
 
 def test_titles_are_escaped(tmp_path: Path) -> None:
     """A bundle's words are text on the pages, never markup."""
-    models.write_echoed(tmp_path / "echo", title="<script>alert(1)</script>")
+    models.write_echoed(tmp_path / "echo", serving=Serving(title="<script>alert(1)</script>"))
     with bundles.serving(tmp_path / "echo", "--log_level=ERROR") as service:
         assert "<script>alert" not in service.http.get("/docs").text + service.http.get("/redoc").text
 

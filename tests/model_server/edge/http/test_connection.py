@@ -83,7 +83,10 @@ def comparable(answer: bytes) -> tuple[list[bytes], bytes]:
         (b"/v1/models/m:predict", True),
         (b"/v2/models/m/infer", True),
         (b"/v2/models/m/versions/1/infer", True),
-        (b"/v1/models/m:explain", False),
+        (b"/v1/models/m:explain", True),
+        (b"/predict", True),
+        (b"/v1/predict/batch", True),
+        (b"/predict?explain=true", False),
         (b"/v1/models/m:predict?a=1", False),
         (b"/v1/models/m%3Apredict", False),
         (b"/v1/models/\xff:predict", False),
@@ -92,7 +95,7 @@ def comparable(answer: bytes) -> tuple[list[bytes], bytes]:
     ],
 )
 def test_which_targets_are_short(path: bytes, *, short: bool) -> None:
-    """Those of the hot path, as they stand on the wire."""
+    """Those that ask the model, as they stand on the wire."""
     assert is_short(path) is short
 
 

@@ -397,7 +397,7 @@ def test_a_fault_of_the_server_is_a_fixed_text_and_one_log_line(hot: str, writte
     for answer in answers:
         assert answer.status_code == 500
         assert answer.json() == {
-            "error": "internal error; the log has the details under this request_id",
+            "error": "internal error; the log has the details under this request's x-request-id",
             "code": "internal",
             "request_id": answer.headers["x-request-id"],
         }
