@@ -29,6 +29,7 @@ The tree::
     |       |-- BundleExists
     |       |-- BundleTampered
     |       |-- BundleIncompatible
+    |       |-- BundleNotApproved
     |       `-- GoldenMismatch
     |-- ConfigError                a setting is wrong
     `-- BugError                   a promise of ours is broken
@@ -220,6 +221,12 @@ class BundleIncompatible(BundleError):
     """The bundle was made for other library versions or by an unknown format."""
 
     slug = "bundle-incompatible"
+
+
+class BundleNotApproved(BundleError):
+    """Nobody put this version into production, or its gates did not pass."""
+
+    slug = "bundle-not-approved"
 
 
 class GoldenMismatch(BundleError):

@@ -72,6 +72,8 @@ class Settings(BaseSettings):
     """Version that the bundle must have; in a registry, the version to serve instead of production."""
     model_digest: str | None = Field(None, pattern=r"^(sha256:)?[0-9a-f]{64}$")
     """SHA-256 that the bundle's manifest.json must have; another bundle is not loaded."""
+    allow_unapproved: bool = False
+    """Whether a version is served that is not in production, or whose gates failed."""
     library_mismatch: Literal["refuse", "warn"] = "refuse"
     """What to do when scikit-learn is of another minor version than in training."""
     require_model: bool = True

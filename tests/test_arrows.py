@@ -24,6 +24,7 @@ LAYERS = """
     explain drift onnx
     compiled
     predictor
+    approval
     bundle
     manifest
     contract

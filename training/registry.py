@@ -17,6 +17,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict
 
 from model_server import bundle
+from model_server.approval import standing_versions
 from model_server.checks import Check, Status, worst
 from model_server.errors import BundleIncompatible, BundleNotFound
 from model_server.sources import local
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from model_server.bundle import Verified
-
-HISTORY = "history.jsonl"
 
 
 class Change(BaseModel):
@@ -95,7 +94,7 @@ class Registry:
     def history(self, name: str) -> list[Change]:
         """Read the changes of production, oldest first."""
         try:
-            lines = (self.root / name / HISTORY).read_text(encoding="utf-8").splitlines()
+            lines = (self.root / name / local.HISTORY).read_text(encoding="utf-8").splitlines()
         except OSError:
             return []
         return [Change.model_validate_json(line) for line in lines if line.strip()]
@@ -171,7 +170,8 @@ class Registry:
             NotApproved: There was no version before.
             BundleError: That version is absent, changed or cannot be opened here; production stays as it is.
         """
-        current, standing = self.production(name), _standing(self.history(name))
+        current = self.production(name)
+        standing = standing_versions((change.action, change.version) for change in self.history(name))
         earlier = standing[:-1] if standing and standing[-1] == current else standing
         if not earlier:
             raise NotApproved(
@@ -196,21 +196,9 @@ class Registry:
             why=by.why,
         )
         # History first: a line too many is harmless, a change that nobody wrote down is not.
-        _append(self.root / manifest.name / HISTORY, change.model_dump(mode="json"))
+        _append(self.root / manifest.name / local.HISTORY, change.model_dump(mode="json"))
         _replace(self.root / manifest.name / local.PRODUCTION, manifest.version)
         return change
-
-
-def _standing(history: list[Change]) -> list[str]:
-    # A rollback takes promotions away, so that a second one goes a further step back and not forth again.
-    stack: list[str] = []
-    for change in history:
-        if change.action == "rollback":
-            while stack and stack[-1] != change.version:
-                stack.pop()
-        if stack[-1:] != [change.version]:
-            stack.append(change.version)
-    return stack
 
 
 def _replace(path: Path, version: str) -> None:

@@ -67,6 +67,7 @@ def _model(served: Served) -> dict[str, str]:
         "name": served.name,
         "version": served.version,
         "digest": served.digest,
+        "approval": served.approval,
         "run_id": lineage.run_id,
         "estimator": lineage.estimator,
         "dataset": lineage.dataset.name,

@@ -174,6 +174,7 @@ def _identity(served: Served) -> dict[str, object]:
         "model_name": served.name,
         "model_version": served.version,
         "digest": served.digest,
+        "approval": served.approval,
         "run_id": lineage.run_id,
         "git_commit": lineage.git_commit,
         "dataset_sha256": lineage.dataset.sha256,

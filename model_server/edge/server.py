@@ -241,6 +241,7 @@ def _wanted(settings: Settings, threads: int) -> Wanted:
         libraries=settings.library_mismatch,
         predictor=settings.predictor,
         threads=threads,
+        allow_unapproved=settings.allow_unapproved,
     )
 
 
