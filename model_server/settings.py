@@ -69,7 +69,7 @@ class Settings(BaseSettings):
     model_dir: str = "/mnt/models"
     """A bundle folder, or a registry folder whose production version of model_name is served."""
     model_version: str | None = None
-    """Version that the bundle must have; in a registry, the version to serve instead of production."""
+    """Version that the bundle must have; in a registry, the approved version to serve instead of production."""
     model_digest: str | None = Field(None, pattern=r"^(sha256:)?[0-9a-f]{64}$")
     """SHA-256 that the bundle's manifest.json must have; another bundle is not loaded."""
     allow_unapproved: bool = False

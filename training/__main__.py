@@ -55,7 +55,7 @@ def _refuse(slug: str, text: object, exit_code: int) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    registry = Registry(options.registry)
+    registry = _registry(options)
     order = commands.Order(options.config, options.version, options.bump, options.keep_rejected, _onnx(options))
     around = commands.Surroundings(
         registry, provenance.here(options.git_commit), lambda: datetime.now(UTC), platform.node(), _progress()
@@ -73,6 +73,13 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _registry(options: argparse.Namespace) -> Registry:
+    registry = Registry(options.registry)
+    if options.promote:
+        registry.approver(_approval(options))  # before minutes of training, not after them
+    return registry
+
+
 def _title(manifest: Manifest) -> str:
     return f"{manifest.name} {manifest.version}"
 
@@ -87,7 +94,7 @@ def _progress() -> Callable[[str], None]:
 
 
 def _approval(options: argparse.Namespace) -> Approval:
-    return Approval(options.who or _user(), datetime.now(UTC), options.why)
+    return Approval(options.who, datetime.now(UTC), options.why, _user())
 
 
 def _user() -> str:
@@ -146,7 +153,7 @@ def _adopt(options: argparse.Namespace) -> int:
         dict(options.floor),
         _onnx(options),
     )
-    registry = Registry(options.registry)
+    registry = _registry(options)
     verified, was_there = adopt.adopt(files, identity, registry, provenance.here(options.git_commit))
     print(
         f"{verified.directory} is there already, made from the same files" if was_there else page.inspection(verified)
@@ -237,7 +244,7 @@ def _parser() -> argparse.ArgumentParser:
             "--registry", type=Path, default=Path("artifacts"), metavar="DIR", help="default: artifacts"
         )
     for command in (run, adopted, promote, rollback):
-        command.add_argument("--who", default="", help="who decides; left out: the user")
+        command.add_argument("--who", default="", help="who decides; left out: the user's account")
         command.add_argument("--why", default="", help="why, for the history")
     return parser
 
