@@ -86,6 +86,8 @@ class Settings(BaseSettings):
     """HTTP port; 0 picks a free one."""
     grpc_port: int = Field(8081, ge=0, le=65535)
     """gRPC port; 0 picks a free one."""
+    address_file: str | None = None
+    """File to write the address of the HTTP port to, once it is open; the image's HEALTHCHECK reads it."""
     enable_grpc: bool = True
     """Whether to serve gRPC."""
     enable_docs_url: bool = True

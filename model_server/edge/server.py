@@ -14,11 +14,13 @@ import signal
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from kserve import ModelServer
 
+from model_server import healthcheck
 from model_server.batching import Limits
 from model_server.cpu import cpu_limit, limit_threads
 from model_server.edge.admin import Guard
@@ -122,6 +124,7 @@ class BundleServer(ModelServer):
 
     async def _serve_on(self, listener: socket.socket, stopping: asyncio.Event) -> None:
         self.http_port = listener.getsockname()[1]
+        _announce(self.settings.address_file, listener)
         rpc = await self._start_grpc() if self.settings.enable_grpc else None
         rest = _QuietServer(self._uvicorn_config())
         rest_task = asyncio.create_task(rest.serve(sockets=[listener]))
@@ -264,6 +267,17 @@ def _listen(settings: Settings) -> socket.socket:
     # answer waits for the client's delayed acknowledgement of the headers, 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
+
+
+def _announce(file: str | None, listener: socket.socket) -> None:
+    if file is None:
+        return
+    try:
+        healthcheck.announce(Path(file), *listener.getsockname()[:2])
+    except OSError as error:  # a read-only root file system: requests are answered all the same
+        logger.warning(
+            "address_file %s cannot be written (%s): no health check will find the port", file, error.strerror
+        )
 
 
 def _taken(port: int, key: str) -> StartupFailed:

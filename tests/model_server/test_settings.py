@@ -32,6 +32,7 @@ OTHER: dict[str, tuple[str, Any]] = {
     "http_host": ("127.0.0.1", "127.0.0.1"),
     "http_port": ("9080", 9080),
     "grpc_port": ("9081", 9081),
+    "address_file": ("/run/address", "/run/address"),
     "enable_grpc": ("false", False),
     "enable_docs_url": ("false", False),
     "enable_latency_logging": ("false", False),
