@@ -79,7 +79,7 @@ def create_app(core: Core, telemetry: Telemetry, settings: Settings) -> Door:
     bare = settings.v1_output == "label"
     # KServe's routes come without descriptions worth showing, so the pages are ours.
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
-    guard = Guard(settings.api_admin_token, is_local=settings.app_env == "local")
+    guard = Guard(settings.api_admin_token, is_local=settings.app_env == "local", workers=settings.workers)
     dataplane, extension = CheckedDataPlane(repository), GuardedExtension(repository)
     _add_error_handlers(app)
     # Of two routes for one path the first counts: ours stand before KServe's.

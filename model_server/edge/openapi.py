@@ -33,7 +33,7 @@ _ERRORS = {
     415: "The body is compressed.",
     422: "The request is malformed, or a row breaks the model's contract.",
     500: "A bug of the server; its log has the details under the request's identifier.",
-    501: "The answers of this model cannot be explained.",
+    501: "The answers of this model cannot be explained; on admin routes: several workers share the port.",
     503: "No model is loaded yet, or it could not be loaded.",
 }
 _HEADERS = {

@@ -81,6 +81,7 @@ class BundleServer(ModelServer):
             enable_grpc=settings.enable_grpc,
             workers=1,
         )
+        metrics.workers.set(settings.workers)
         self._telemetry = Telemetry(metrics, log_requests=settings.enable_latency_logging)
         limits = Limits(
             settings.batch_rows, settings.queue_rows, threads=settings.predict_threads, wait_s=settings.queue_timeout_s
@@ -171,7 +172,8 @@ class BundleServer(ModelServer):
         return server
 
     def _guard(self) -> Guard:
-        return Guard(self.settings.api_admin_token, is_local=self.settings.app_env == "local")
+        local = self.settings.app_env == "local"
+        return Guard(self.settings.api_admin_token, is_local=local, workers=self.settings.workers)
 
     async def _load(self) -> None:
         watch = Stopwatch()

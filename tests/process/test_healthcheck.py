@@ -106,7 +106,7 @@ def test_the_check_says_that_its_variable_is_missing(tmp_path: Path) -> None:
 
 
 def test_a_server_that_cannot_write_its_address_serves_on(tmp_path: Path) -> None:
-    """A read-only root file system is no reason to end; the log says what will not work. Not even root writes to /proc."""
+    """A read-only root is no reason to end; the log says what will not work. Not even root writes to /proc."""
     variables = image_environment(tmp_path) | {VARIABLE: "/proc/self/model-server.address"}
     with started(["--http_port=0"], variables, tmp_path / "log") as server:
         wait_until_listening(tmp_path / "log")
