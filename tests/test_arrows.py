@@ -24,6 +24,7 @@ LAYERS = """
     explain drift onnx
     compiled
     predictor
+    approval
     bundle
     manifest
     contract
@@ -32,7 +33,7 @@ LAYERS = """
     feature
     columns
     frame
-    checks cpu garbage
+    checks cpu garbage healthcheck
     errors
 """
 RANK = {name: rank for rank, line in enumerate(LAYERS.split("\n")) for name in line.split()}

@@ -473,6 +473,7 @@ def test_health_names_the_bundle(facade: Serve) -> None:
     assert model == {
         "name": "churn",
         "version": "1.0.0",
+        "approval": "unknown",
         "run_id": "0123456789abcdef",
         "estimator": "sklearn",
         "dataset": "made up",
