@@ -19,7 +19,7 @@ RUN = $(VENV)/bin/python
 PYTEST = $(RUN) -m pytest --durations=15
 # `make test` runs the arrows among the tests.
 CHECKS = format-check lint typecheck workflows
-# A file is one process's; the order of files is that of tests/conftest.py.
+# A file is one process's; the longest files begin, by the durations that tests/durations.py keeps in the user's cache.
 IN_ORDER = --dist loadfile --no-loadscope-reorder
 SERVE = exec $(RUN) -m model_server --model_name $(MODEL) --model_dir $(REGISTRY) \
 	--http_port $(HTTP_PORT) --grpc_port $(GRPC_PORT)

@@ -15,6 +15,8 @@ from tests.once import made_once
 
 ROOT = Path(__file__).resolve().parent.parent
 
+pytest_plugins = ["tests.durations"]
+
 # httpx looks for it six times a request and does without; a failed search is 0.2 ms, and this one is none.
 sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]
 
@@ -24,47 +26,6 @@ hypothesis.settings.load_profile("product")
 
 #: The example models, by the name under which they are served.
 EXAMPLES = ("breast-cancer", "churn", "iris", "diabetes")
-
-#: These files begin, the longest first: what began last would run alone in the end. On a cluster the order is measured:
-#: a process takes its next file as soon as two tests are left to it, however long they are.
-LONGEST = (
-    "conformance/test_hostile.py",
-    "fuzz/test_no_5xx.py",
-    "tools/test_release.py",
-    "fuzz/test_doors.py",
-    "training/test_docs.py",
-    "docs/test_readme.py",
-    "chart/test_helm.py",
-    "process/test_start.py",
-    "process/test_broken_bundles.py",
-    "conformance/test_operations.py",
-    "model_server/test_compiled_models.py",
-    "process/test_settings.py",
-    "edge/test_server.py",
-    "training/test_run.py",
-    "chart/test_schemas.py",
-    "fuzz/test_openapi.py",
-    "e2e/knative/test_scaling.py",
-    "e2e/standard/test_upgrades.py",
-    "e2e/standard/test_serving.py",
-    "e2e/knative/test_shares.py",
-    "e2e/knative/test_manifests.py",
-    "e2e/test_tools.py",
-    "e2e/standard/test_scaling.py",
-    "e2e/knative/test_owners.py",
-    "e2e/test_image.py",
-    "e2e/test_baked.py",
-)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest files first; all others, doctests outside tests/ too, keep their order behind them."""
-    items.sort(key=_turn)
-
-
-def _turn(item: pytest.Item) -> int:
-    path = item.path.as_posix()
-    return next((turn for turn, name in enumerate(LONGEST) if path.endswith(name)), len(LONGEST))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
