@@ -127,8 +127,8 @@ chart: setup tools ## The chart alone: lint and suites in both Helms, schemas, P
 	@$(RUN) -m pytest tests/chart tests/test_image.py
 
 .PHONY: chart-mutate
-chart-mutate: setup tools ## Break the chart in every place, one at a time; its suites must notice (EVERY=10: each tenth; ONLY=_guards: what has that in its file or text)
-	@$(RUN) tools/chartmutations.py --every $(or $(EVERY),1) $(if $(ONLY),--only $(ONLY))
+chart-mutate: setup tools ## Break the chart in every place, one at a time; its suites must notice (EVERY=10: each tenth, other ones for each commit; ONLY=_guards: what has that in its file or text)
+	@$(RUN) tools/chartmutations.py --every $(or $(EVERY),1) $(if $(FIRST),--first $(FIRST)) $(if $(ONLY),--only $(ONLY))
 
 .PHONY: conformance
 conformance: setup ## The black-box suite alone; BASE_URL=http://host:port points it at a running server
