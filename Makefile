@@ -87,7 +87,7 @@ inspect: setup ## Show what is in the bundle of MODEL that is in production; VER
 
 .PHONY: test
 test: setup $(CHECKS) tools ## Check, then every test, those of the chart and of real servers among them
-	@$(PYTEST) -n $(JOBS) $(IN_ORDER) -m 'not callgrind'
+	@$(PYTEST) -n $(JOBS) $(IN_ORDER) $(TEST_WORDS)
 
 .PHONY: check
 check: $(CHECKS) arrows ## Format, lint, types, import arrows and workflows, in under two minutes
@@ -139,8 +139,8 @@ fuzz: setup ## The generated hostile requests alone
 	@$(RUN) -m pytest -m fuzz tests
 
 .PHONY: instructions
-instructions: setup ## Count the instructions of a request under Callgrind; a minute
-	@$(RUN) -m pytest -m callgrind tests/model_server/edge
+instructions: setup ## Count the instructions of a request under Callgrind; a minute, needs Valgrind
+	@$(RUN) -m pytest -m callgrind tests/model_server
 
 ##@ Speed
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import hypothesis
@@ -45,6 +45,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--registry", type=Path, help="folder of trained example bundles; without it they are trained")
     group.addoption("--e2e", action="store_true", help="run the end-to-end tests against the cluster of the kubeconfig")
+    group.addoption("--docker", action="store_true", help="fail what needs a Docker daemon where none answers")
     group.addoption("--fuzz-seed", type=int, default=20_260_101, help="seed of the generated requests")
     group.addoption(
         "--fuzz-requests", type=int, default=5_000, help="how many generated requests each fuzzed model gets"
@@ -54,6 +55,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_report_header(config: pytest.Config) -> str:
     """Show the seed with every run, so that a finding can be repeated."""
     return f"fuzz seed: {config.getoption('--fuzz-seed')}, requests: {config.getoption('--fuzz-requests')}"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a Docker daemon where none answers, unless it must run."""
+    if item.get_closest_marker("docker") and not item.config.getoption("--docker") and not _docker_answers():
+        pytest.skip("no Docker daemon answers; --docker makes this a failure")
+
+
+@cache
+def _docker_answers() -> bool:
+    try:
+        return subprocess.run(["docker", "version"], capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        return False
 
 
 @pytest.fixture(scope="session")
