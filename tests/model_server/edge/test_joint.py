@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from model_server.edge.call import Call
 from model_server.edge.joint import QUICK_S, Asked, Joint, Pace
 from model_server.edge.outcome import Outcome, outcome_of
 from model_server.edge.tensors import Tensor, decode_raw
-from model_server.errors import BugError, ContractError
+from model_server.errors import BugError, ContractError, NotSupported
 from model_server.explain import Reason
 from model_server.frame import Frame
 from model_server.predictor import Prediction
@@ -137,6 +138,15 @@ def test_reasons_are_each_rows_own(risk: Served, joint: Joint) -> None:
     assert isinstance(two, Outcome)
     assert [len(reasons) for reasons in (*one.reasons, *two.reasons)] == [2, 2, 2]
     assert one.reasons[0] == two.reasons[0]
+
+
+def test_the_explainer_is_asked_for_reasons_alone(risk: Served, joint: Joint) -> None:
+    """One that can explain nothing refuses whoever asks it; a call that wants no reasons does not notice."""
+    unexplained = replace(risk, _explainer="nothing explains this model")
+
+    assert isinstance(joint.run(Asked(unexplained, 0), [rows_call(*NUMBERS)])[0], Outcome)
+    with pytest.raises(NotSupported, match="nothing explains"):
+        joint.run(Asked(unexplained, 2), [rows_call(*NUMBERS)])
 
 
 def test_only_frames_are_cut(linear: Served, joint: Joint) -> None:
