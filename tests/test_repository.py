@@ -199,3 +199,14 @@ def test_a_second_setup_costs_nothing(tmp_path: Path, age_s: int) -> None:
     answer = subprocess.run(["make", "-q", f"VENV={tmp_path}", str(stamp)], cwd=ROOT, env=environment, check=False)
 
     assert answer.returncode == (1 if age_s else 0)
+
+
+def test_what_only_workflows_call_stands_last() -> None:
+    """A person reads the list from the top; what is there because workflows call nothing but make can wait."""
+    *_, last = MAKEFILE.split("\n##@ ")
+    listed = set(re.findall(r"^\.PHONY: ([a-z0-9-]+)$", last, re.MULTILINE))
+    texts = [path.read_text("utf-8") for path in ROOT.glob(".github/workflows/*.yml")]
+    called = set(re.findall(r"run: make ([a-z-]+)", "\n".join(texts))) | {"bench-environments"}
+
+    assert last.startswith("For workflows")
+    assert listed == {name for name in called if name.startswith(("release-", "image-", "bench-"))} - {"image-smoke"}
