@@ -22,9 +22,9 @@ PYTEST = $(RUN) -m pytest --durations=15
 CHECKS = format-check lint typecheck workflows
 # A file is one process's; the longest files begin, by the durations that tests/durations.py keeps in the user's cache.
 IN_ORDER = --dist loadfile --no-loadscope-reorder
-# The two files that are left out read a page, and train every example.
+# The files that are left out walk a page, or train one example after the other.
 UNITS = tests/model_server tests/training tests/properties tests/test_arrows.py tests/test_layout.py model_server training \
-	--ignore tests/training/test_docs.py --ignore tests/training/test_examples.py
+	$(foreach name,docs examples identity run,--ignore tests/training/test_$(name).py)
 SERVE = exec $(RUN) -m model_server --model_name $(MODEL) --model_dir $(REGISTRY) \
 	--http_port $(HTTP_PORT) --grpc_port $(GRPC_PORT)
 VERSION_OF_CODE = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' model_server/__init__.py)
@@ -97,7 +97,7 @@ test: setup $(CHECKS) tools ## Check, then every test, those of the chart and of
 check: $(CHECKS) arrows ## Format, lint, types, import arrows and workflows, in under two minutes
 
 .PHONY: unit
-unit: setup ## Units alone, to run while you write: no chart, cluster, fuzz, pages, examples or Go tools; under two minutes
+unit: setup ## Units alone, to run while you write: no chart, cluster, fuzz, pages or Go tools; under two minutes
 	@$(RUN) -m pytest -q -n $(UNIT_JOBS) --dist loadscope -m 'not slow and not fuzz and not callgrind' $(UNITS)
 
 .PHONY: format
