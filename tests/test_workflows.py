@@ -96,7 +96,16 @@ def uses() -> set[str]:
 
 def test_every_workflow_is_here() -> None:
     """The rules below hold for all of them, so none may be missing."""
-    assert TEXTS.keys() == {"chart", "ci", "e2e", "release"}
+    assert TEXTS.keys() == {"chart", "ci", "e2e", "mutations", "release"}
+
+
+def test_every_place_of_the_chart_is_broken_by_the_clock() -> None:
+    """A check that nobody starts finds nothing: the whole of it runs by itself, and not a share."""
+    workflow = Workflow(TEXTS["mutations"])
+
+    assert "schedule" in workflow.events
+    assert [workflow.commands(job) for job in workflow.jobs] == [[["make", "chart-mutate"]]]
+    assert "EVERY" not in workflow.text
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)

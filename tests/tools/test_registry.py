@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import tarfile
 from typing import TYPE_CHECKING
@@ -74,11 +73,7 @@ def test_an_image_whose_tag_is_there_never_reaches_docker(client: Registry, stor
         image.publish(client, COMMIT, "no-such-image")
 
 
-@pytest.mark.skipif(
-    shutil.which("docker") is None
-    or subprocess.run(["docker", "version"], capture_output=True, check=False).returncode != 0,
-    reason="no Docker daemon answers; the stand-in of test_release.py pushes instead",
-)
+@pytest.mark.docker
 def test_docker_itself_pushes_what_is_recorded(client: Registry, store: registry.Store, tmp_path: Path) -> None:
     """The names that Docker gives an image are the ones that are compared, and a version is the same digest."""
     name = f"model-server-release-test:{os.getpid()}"
