@@ -114,9 +114,10 @@ arrows: setup ## Which module may import which
 	@$(RUN) -m pytest -q tests/test_arrows.py
 
 .PHONY: workflows
-workflows: setup ## actionlint over .github/workflows; built into the user's cache the first time
+workflows: setup ## actionlint and zizmor over .github; the first is built into the user's cache the first time
 	@linter=$$($(RUN) -m tools.gotools --path actionlint | tail -n 1) && \
 		"$$linter" -shellcheck= -pyflakes= && echo 'workflows: actionlint has nothing to say'
+	@$(VENV)/bin/zizmor --offline --persona=auditor --strict-collection --no-progress --quiet .github
 
 .PHONY: cover
 cover: setup ## Every test, and the lines they miss as pages in htmlcov/
