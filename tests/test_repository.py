@@ -44,7 +44,8 @@ def paths() -> Iterator[Path]:
     """Walk the files of the checkout without those that git ignores; works where there is no git."""
     for folder, folders, files in os.walk(ROOT):
         folders[:] = [name for name in folders if name in HIDDEN or not (name.startswith(".") or name in LEFT_OUT)]
-        yield from (Path(folder, name) for name in files if not name.startswith(".coverage"))
+        # In a second worktree .git is a file, which names a folder of this machine.
+        yield from (Path(folder, name) for name in files if name != ".git" and not name.startswith(".coverage"))
 
 
 def name_of(requirement: str) -> str:
