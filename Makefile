@@ -1,4 +1,4 @@
-# Every task of the repository. `make help` lists them; `make run` and `make test` need only make and Python 3.11 to 3.13.
+# Every task of the repository. `make help` lists them; `make run` needs make and Python 3.11 to 3.13, `make test` curl too.
 
 MODEL ?= breast-cancer
 REGISTRY ?= artifacts
