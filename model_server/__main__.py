@@ -1,4 +1,4 @@
-"""The command ``python -m model_server``; the only place that builds objects and reads settings."""
+"""The command ``python -m model_server``; the only place that reads settings. ``BundleServer`` builds the rest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every error of the server; knows the HTTP status, gRPC code and slug of each, and nothing about where it is raised.
+"""Every error of the server, with its HTTP status, gRPC code, slug and Retry-After; does not know where it is raised.
 
 Each arrow of a request names its own error::
 
@@ -11,7 +11,8 @@ The tree::
     ModelServerError
     |-- ClientError                the request is wrong; sending it again will not help
     |   |-- DecodeError
-    |   |   `-- BodyTooLarge
+    |   |   |-- BodyTooLarge
+    |   |   `-- UnsupportedEncoding
     |   |-- ContractError
     |   |-- UnknownOutput
     |   |-- Forbidden
@@ -31,6 +32,7 @@ The tree::
     |       |-- BundleIncompatible
     |       `-- GoldenMismatch
     |-- ConfigError                a setting is wrong
+    |-- StartupFailed              the process cannot serve
     `-- BugError                   a promise of ours is broken
 """
 
@@ -45,12 +47,22 @@ if TYPE_CHECKING:
 
 
 class ModelServerError(Exception):
-    """Base of all our errors; ``str(error)`` is the text a client may see and holds no feature value."""
+    """Base of all our errors; ``str(error)`` is the text a client may see and holds no feature value.
+
+    Attributes:
+        http_status: Status of the answer.
+        facade_status: Status on the plain routes, None for the same one.
+        grpc_code: Name of the gRPC status code.
+        slug: The ``code`` of the answer, for programs.
+        retry_after_s: Seconds after which the same request may succeed, sent as Retry-After; None where waiting
+            does not help.
+    """
 
     http_status: ClassVar[int] = HTTPStatus.INTERNAL_SERVER_ERROR
     facade_status: ClassVar[int | None] = None
     grpc_code: ClassVar[str] = "INTERNAL"
     slug: ClassVar[str] = "internal"
+    retry_after_s: ClassVar[int | None] = None
 
 
 class ClientError(ModelServerError):
@@ -75,6 +87,14 @@ class BodyTooLarge(DecodeError):
     facade_status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     grpc_code = "RESOURCE_EXHAUSTED"
     slug = "body-too-large"
+
+
+class UnsupportedEncoding(DecodeError):
+    """The body is compressed, which no protocol here has."""
+
+    http_status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+    facade_status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+    slug = "unsupported-encoding"
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +192,12 @@ class MethodNotAllowed(NotFound):
 
 
 class Unavailable(ModelServerError):
-    """The server cannot answer now."""
+    """The server cannot answer now, because a shutdown ended the request."""
 
     http_status = HTTPStatus.SERVICE_UNAVAILABLE
     grpc_code = "UNAVAILABLE"
     slug = "unavailable"
+    retry_after_s: ClassVar[int | None] = 1
 
 
 class ModelNotReady(Unavailable):
@@ -186,16 +207,17 @@ class ModelNotReady(Unavailable):
 
 
 class Overloaded(Unavailable):
-    """The queue of the model is full."""
+    """The queue of the model is full, or the request waited in it for too long."""
 
     grpc_code = "RESOURCE_EXHAUSTED"
     slug = "overloaded"
 
 
 class BundleError(Unavailable):
-    """A bundle cannot be used."""
+    """A bundle cannot be loaded; sending the request again does not mend it."""
 
     slug = "bundle-error"
+    retry_after_s = None
 
 
 class BundleNotFound(BundleError):
@@ -234,8 +256,41 @@ class ConfigError(ModelServerError):
     slug = "bad-setting"
 
 
+class StartupFailed(ModelServerError):
+    """The process cannot serve; its text is the last line of the log and names the fix."""
+
+    slug = "startup-failed"
+
+
 class BugError(ModelServerError):
-    """A promise of our own is broken; the text goes to the log, never to a client."""
+    """A promise of our own is broken; the log has the details under the request's identifier."""
+
+
+#: What a request can be answered with. The rest gather others, end a start, or belong to training. A test derives the
+#: same set from what the code raises behind its routes.
+ANSWERED: tuple[type[ModelServerError], ...] = (
+    DecodeError,
+    ContractError,
+    UnknownOutput,
+    Forbidden,
+    ModelNotFound,
+    VersionNotFound,
+    RouteNotFound,
+    MethodNotAllowed,
+    BodyTooLarge,
+    UnsupportedEncoding,
+    BugError,
+    ConfigError,
+    NotSupported,
+    Unavailable,
+    ModelNotReady,
+    Overloaded,
+    BundleError,
+    BundleNotFound,
+    BundleTampered,
+    BundleIncompatible,
+    GoldenMismatch,
+)
 
 
 def describe(error: ValidationError) -> str:

@@ -35,7 +35,7 @@ BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.
 #: Latencies of one kind of request that wait to be added up.
 _MOST_WAITING = 1000
 
-#: Keys of a request line, in order; the README lists them.
+#: Keys of a request line, in order; docs/reference.md lists them.
 REQUEST_KEYS = (
     "protocol",
     "method",
@@ -134,7 +134,7 @@ class _BeforeScrape(Collector):
         return ()
 
 
-# Not frozen, as little as is made once a request: freezing a dataclass makes it five times as slow to create.
+# Not frozen: docs/decisions.md, 33.
 @dataclass(slots=True)
 class RequestRecord:
     """One finished request, for whoever counts only a few.

@@ -43,7 +43,7 @@ ALLOWED_OF_ROLLOUT = {"checks", "errors"}
 
 # Libraries that one place keeps to itself.
 KEEPERS = {
-    "asyncio": ("model_server.__main__", "model_server.batching", "model_server.edge"),
+    "asyncio": ("model_server.__main__", "model_server.serving.batching", "model_server.edge"),
     "joblib": ("model_server.bundle", "training"),
     "kserve": ("model_server.edge",),
     "kubernetes": ("rollout.cluster",),

@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING
 from model_server import bundle
 from model_server.errors import ModelServerError
 from model_server.manifest import Serving
-from training import adopt, artifacts, commands, inference, page, provenance, two_files
+from training import adopt, artifacts, provenance, two_files
+from training import contract_draft as inference
+from training import display as page
+from training import run as commands
 from training.artifacts import Artifacts
 from training.errors import BadArtifact, TrainingError
 from training.registry import Approval, Registry

@@ -13,18 +13,18 @@ from pydantic import ValidationError
 
 from model_server import bundle
 from model_server.checks import Check, Status
-from model_server.drift import Reference
 from model_server.errors import BundleExists, BundleIncompatible, describe
 from model_server.manifest import Dataset, Lineage, Manifest, canonical_json, digest_of
+from model_server.monitoring.reference import Reference
 from training import artifacts, conversion, data, provenance
 from training.card import card
 from training.errors import BadArtifact
 from training.evaluate import plain_params
+from training.figures import Figures, GateCheck, GateRecord
 from training.gates import verdict
 from training.golden import golden
 from training.predictors import compared
 from training.publish import Draft, dump, write
-from training.report import Figures, GateCheck, GateRecord
 from training.scores import Answers, rounded, score
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model_server.manifest import digest_of
-from training import data, fit, inference
+from training import contract_draft as inference
+from training import data, fit
 from training.errors import BadArtifact
 from training.sections import TableFile
 from training.tables import read_file

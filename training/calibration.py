@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from training.report import Calibration, ReliabilityBin
+from training.figures import Calibration, ReliabilityBin
 
 if TYPE_CHECKING:
     from training.scores import Answers

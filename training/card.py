@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from model_server.contract import Contract
     from model_server.feature import Feature
     from model_server.manifest import Manifest
-    from training.report import Figures
+    from training.figures import Figures
 
 
 def card(manifest: Manifest, figures: Figures, *, intended_use: str, limits: str, pictures: Sequence[str] = ()) -> str:

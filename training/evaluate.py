@@ -13,7 +13,7 @@ import numpy as np
 from training import fit
 from training.baselines import baselines
 from training.calibration import calibration
-from training.report import ClassFigures, Confusion, CrossValidated, Figures, GateRecord, Interval
+from training.figures import ClassFigures, Confusion, CrossValidated, Figures, GateRecord, Interval
 from training.scores import Answers, Scores, confusion, per_class, rounded, score
 from training.slices import slices
 

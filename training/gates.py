@@ -19,7 +19,7 @@ from training.scores import LOWER_IS_BETTER
 if TYPE_CHECKING:
     from training.config import TrainConfig
     from training.data import Table
-    from training.report import Figures
+    from training.figures import Figures
     from training.sections import Sanity
 
 _BETTER = "improve the data or the model; if the limit is wrong, change it in the configuration"

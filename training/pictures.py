@@ -15,7 +15,7 @@ from training.errors import BadConfig
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from training.report import Figures
+    from training.figures import Figures
     from training.scores import Answers
 
 

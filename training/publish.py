@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from model_server import bundle
 from model_server.checks import Status, worst
-from model_server.drift import Reference
 from model_server.errors import GoldenMismatch
 from model_server.manifest import Dataset, Lineage, Manifest, canonical_json
+from model_server.monitoring.reference import Reference
 from model_server.predictor import Predictor
 from training import fit
 from training.card import card
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from model_server.bundle import Bundle, Verified
     from training.evaluate import Trained
+    from training.figures import Figures
     from training.provenance import Provenance
-    from training.report import Figures
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,8 @@ from model_server.errors import BundleIncompatible, BundleNotFound
 from model_server.sources import local
 from training import gates
 from training.errors import NotApproved
+from training.figures import Figures
 from training.publish import check_answers
-from training.report import Figures
 
 if TYPE_CHECKING:
     from datetime import datetime

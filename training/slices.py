@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from training.report import Slice
+from training.figures import Slice
 from training.scores import rounded, score
 
 if TYPE_CHECKING:

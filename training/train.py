@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from model_server.contract import Contract
 from training import fit, gates
 from training.evaluate import Trained, evaluate
-from training.report import GateCheck
+from training.figures import GateCheck
 from training.split import split
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from training.config import TrainConfig
     from training.data import Table
-    from training.report import Figures
+    from training.figures import Figures
 
 
 def train(config: TrainConfig, table: Table, say: Callable[[str], None]) -> tuple[Trained, Figures]:

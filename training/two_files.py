@@ -13,8 +13,8 @@ from model_server.bundle import open_bundle, read_run
 from model_server.errors import describe
 from model_server.manifest import canonical_json
 from training.errors import BadArtifact
+from training.figures import Figures
 from training.publish import dump
-from training.report import Figures
 
 if TYPE_CHECKING:
     from pathlib import Path

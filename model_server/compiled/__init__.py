@@ -6,10 +6,10 @@ from the checked frame. They are used only where they were compared with the pip
 the bundle was made and again when it is loaded; every value they were not made for is left to scikit-learn.
 """
 
+from model_server.compiled.compiled_model import Compiled
 from model_server.compiled.inputs import Unforeseen
 from model_server.compiled.parity import PARITY, OnnxParity, Parity, choose, measure, recorded
 from model_server.compiled.preprocessing import Preprocessing, preprocessing
-from model_server.compiled.program import Compiled
 
 __all__ = [
     "PARITY",

@@ -10,9 +10,9 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from model_server.compiled.compiled_model import Compiled
     from model_server.compiled.inputs import Array
     from model_server.compiled.probes import Kind, Probes
-    from model_server.compiled.program import Compiled
     from model_server.contract import Output
     from model_server.frame import Frame
     from model_server.predictor import Model, Predictor

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from model_server.compiled.comparison import Comparison, compare
+from model_server.compiled.compiled_model import Compiled
 from model_server.compiled.inputs import Unforeseen
 from model_server.compiled.probes import LOADING, PUBLISHING, Effort, Kind, probes
-from model_server.compiled.program import Compiled
 from model_server.predictor import Predictor
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from model_server.errors import Forbidden
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
-    from model_server.edge.repository import BundleRepository
+    from model_server.serving.repository import BundleRepository
 
 TOKEN_HEADER = "x-admin-token"  # noqa: S105 - the header's name
 
@@ -72,11 +72,11 @@ def admin_router(repository: BundleRepository, guard: Guard) -> APIRouter:
 
         A failure answers 503 with the reason, and what was served before still is.
         """
-        served = await repository.reload()
+        loaded = await repository.reload()
         return {
             "status": "reloaded",
             "models_loaded": 1,
-            "models": [{"name": served.name, "version": served.version}],
+            "models": [{"name": loaded.name, "version": loaded.version}],
             "reloaded_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
 

@@ -19,23 +19,22 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 from kserve import ModelServer
 
-from model_server.batching import Limits
 from model_server.cpu import cpu_limit, limit_threads
-from model_server.edge.admin import Guard
-from model_server.edge.app import create_app
-from model_server.edge.core import Core
-from model_server.edge.dataplane import CheckedDataPlane, GuardedExtension
-from model_server.edge.grpc import Envelope, Servicer, create_grpc_server
-from model_server.edge.model import ServedModel
-from model_server.edge.protocol import HttpProtocol, PlainProtocol
-from model_server.edge.repository import BundleRepository
-from model_server.edge.served import Wanted
-from model_server.errors import BundleError, ConfigError, ModelServerError
+from model_server.edge.app import KServeParts, create_app
+from model_server.edge.grpc.server import Envelope, Servicer, create_grpc_server
+from model_server.edge.http.connection import HttpProtocol, PlainProtocol
+from model_server.errors import BundleError, ConfigError, ModelServerError, StartupFailed
+from model_server.serving.batching import Limits
+from model_server.serving.loaded import Wanted
+from model_server.serving.observers import Observers
+from model_server.serving.repository import BundleRepository
+from model_server.serving.service import Service
 from model_server.telemetry import Metrics, Stopwatch, Telemetry, logger, write_later
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
+    from model_server.serving.observers import Observer
     from model_server.settings import Settings
 
 
@@ -48,22 +47,23 @@ class _QuietServer(uvicorn.Server):
         yield
 
 
-class StartupFailed(ModelServerError):
-    """The process cannot serve; its text is the last line of the log and names the fix."""
-
-    slug = "startup-failed"
-
-
 class BundleServer(ModelServer):
     """KServe's server, with a repository of one bundle."""
 
-    def __init__(self, settings: Settings, metrics: Metrics, when_loaded: Callable[[], None] = lambda: None) -> None:
-        """Build everything, without opening a port.
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        when_loaded: Callable[[], None] = lambda: None,
+        observers: Sequence[Observer] = (),
+    ) -> None:
+        """Build everything, without opening a port: the composition root of the process.
 
         Args:
             settings: The process's settings.
             metrics: The process's metrics.
             when_loaded: Called once, after the first attempt to load, whether it succeeded or not.
+            observers: Watch predictions.
         """
         self.settings = settings
         self._when_loaded = when_loaded
@@ -72,20 +72,21 @@ class BundleServer(ModelServer):
         self._share = max(1, cpu_limit() // settings.predict_threads)
         self._executor = ThreadPoolExecutor(settings.predict_threads, "predict", limit_threads, (self._share,))
         self.repository = BundleRepository(_wanted(settings, self._share), self._loader, metrics)
+        limits = Limits(
+            settings.batch_rows, settings.queue_rows, threads=settings.predict_threads, wait_s=settings.queue_timeout_s
+        )
+        self._observers = Observers(observers)
+        self.service = Service(self.repository, self._executor, metrics, settings.max_rows, limits, self._observers)
+        self._parts = KServeParts(self.service, settings)
         super().__init__(
-            registered_models=self.repository,
+            registered_models=self._parts.registry,
             http_port=settings.http_port,
             grpc_port=settings.grpc_port,
             enable_grpc=settings.enable_grpc,
             workers=1,
         )
-        self._telemetry = Telemetry(metrics, log_requests=settings.enable_latency_logging)
-        limits = Limits(
-            settings.batch_rows, settings.queue_rows, threads=settings.predict_threads, wait_s=settings.queue_timeout_s
-        )
-        self.core = Core(self.repository, self._executor, metrics, settings.max_rows, limits)
-        self.repository.make_model = self._model
-        self.app = create_app(self.core, self._telemetry, settings)
+        telemetry = Telemetry(metrics, log_requests=settings.enable_latency_logging)
+        self.app = create_app(self.service, telemetry, settings, self._parts)
         self._stopping: asyncio.Event | None = None
         self._failure: StartupFailed | None = None
         self.listening = threading.Event()
@@ -105,9 +106,6 @@ class BundleServer(ModelServer):
             runner.run(self._serve())
         if self._failure is not None:
             raise self._failure
-
-    def _model(self, name: str) -> ServedModel:
-        return ServedModel(name, self.core, bare=self.settings.v1_output == "label")
 
     async def _serve(self) -> None:
         self._stopping = asyncio.Event()
@@ -156,27 +154,22 @@ class BundleServer(ModelServer):
         )
 
     async def _start_grpc(self) -> Any:
-        extension = GuardedExtension(self.repository)
-        servicer = Servicer(self.core, CheckedDataPlane(self.repository), extension, self._guard())
+        parts = self._parts
+        servicer = Servicer(self.service, parts.dataplane, parts.extension, parts.guard)
         try:
-            server, self.grpc_port = create_grpc_server(
-                servicer, Envelope(self.repository, self._telemetry), self.settings
-            )
+            server, self.grpc_port = create_grpc_server(servicer, Envelope(self.app.accounting), self.settings)
         except RuntimeError as error:
             raise _taken(self.settings.grpc_port, "grpc_port") from error
         await server.start()
         return server
 
-    def _guard(self) -> Guard:
-        return Guard(self.settings.api_admin_token, is_local=self.settings.app_env == "local")
-
     async def _load(self) -> None:
         watch = Stopwatch()
         try:
             async with asyncio.timeout(self.settings.startup_timeout_s):
-                served = await self.repository.reload()
+                loaded = await self.repository.reload()
                 # The first thread that predicts comes up now, not with the first request.
-                await self._loop.run_in_executor(self._executor, served.predictor.check_golden)
+                await self._loop.run_in_executor(self._executor, loaded.predictor.check_golden)
                 limit_threads(self._share)  # short calls run in this thread
         except TimeoutError:
             limit = self.settings.startup_timeout_s
@@ -190,7 +183,7 @@ class BundleServer(ModelServer):
             self._fail(f"the bundle could not be loaded ({type(error).__name__}): the log has the details")
         else:
             ready_ms = round(watch.elapsed_s * 1000, 1)
-            logger.info("ready", extra={"fields": {"model_name": served.name, "ready_ms": ready_ms}})
+            logger.info("ready", extra={"fields": {"model_name": loaded.name, "ready_ms": ready_ms}})
         finally:
             self._when_loaded()
 
@@ -229,6 +222,7 @@ class BundleServer(ModelServer):
         # Idle threads end now. One that still predicts after the grace cannot be stopped: the process ends without it.
         for executor in (self._executor, self._loader):
             executor.shutdown(wait=False, cancel_futures=True)
+        self._observers.close()
         logger.info("stopped")
 
 

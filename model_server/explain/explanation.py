@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -60,6 +60,14 @@ class Explanation:
         """The explained numbers, float64 [N, K']."""
         margin: Array = self.base + self.contributions.sum(axis=1)
         return margin
+
+    def take(self, start: int, stop: int) -> Explanation:
+        """Give the rows from ``start`` up to ``stop`` as an explanation of their own."""
+        return replace(self, contributions=self.contributions[start:stop])
+
+    def joined(self, others: Sequence[Explanation]) -> Explanation:
+        """Put the rows of others of the same bundle below these."""
+        return replace(self, contributions=np.concatenate([self.contributions, *(o.contributions for o in others)]))
 
     def reasons(self, count: int, outputs: Sequence[int] | None = None) -> list[tuple[Reason, ...]]:
         """Pick the features that matter most for each row.

@@ -6,8 +6,8 @@ known, so that they can be looked at. Labels and tiers are those of scikit-learn
 tolerance of a limit is asked of scikit-learn itself.
 """
 
+from model_server.onnx.converted_model import parts, steps_before
 from model_server.onnx.parity import choose, measure
-from model_server.onnx.program import parts, steps_before
 from model_server.onnx.session import COLUMNS, MODEL, Missing, libraries
 
 __all__ = ["COLUMNS", "MODEL", "Missing", "choose", "libraries", "measure", "parts", "steps_before"]

@@ -16,7 +16,7 @@ from model_server.compiled.comparison import lone_rows
 from model_server.compiled.parity import rounded_up
 from model_server.compiled.probes import LOADING, PUBLISHING, probes
 from model_server.onnx.close import CloseCalls
-from model_server.onnx.program import Converted, steps_before
+from model_server.onnx.converted_model import Converted, steps_before
 from model_server.onnx.session import MODEL, Missing, Session, libraries
 from model_server.predictor import Predictor
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.model_server.edge.bundles import Service
+    from tests.model_server.edge.bundles import LiveServer
 
 EXPECTED = [[0.25, 0.75], [0.5, 0.5]]
 _FLAT = [0.25, 0.75, 0.5, 0.5]
@@ -82,7 +82,7 @@ def test_an_answer_without_probabilities_is_none(body: object) -> None:
 
 
 @pytest.fixture(scope="module")
-def people(written: Path) -> Iterator[tuple[Service, payloads.Table]]:
+def people(written: Path) -> Iterator[tuple[LiveServer, payloads.Table]]:
     """A server of the model with mixed columns, and its rows."""
     bundle = written / "people" / "1.0.0"
     with serving(bundle) as service:
@@ -91,7 +91,7 @@ def people(written: Path) -> Iterator[tuple[Service, payloads.Table]]:
         yield service, payloads.Table(table.model, table.names, table.datatypes, table.rows[:1], table.answers[:1])
 
 
-def test_a_server_that_answers_like_its_pipeline_is_admitted(people: tuple[Service, payloads.Table]) -> None:
+def test_a_server_that_answers_like_its_pipeline_is_admitted(people: tuple[LiveServer, payloads.Table]) -> None:
     """In every protocol that it speaks, mixed columns included."""
     service, table = people
     ports = Ports(service.running.http_port, service.running.grpc_port)
@@ -101,7 +101,7 @@ def test_a_server_that_answers_like_its_pipeline_is_admitted(people: tuple[Servi
     assert 0 <= difference <= 1e-12
 
 
-def test_a_server_that_answers_otherwise_is_not_compared(people: tuple[Service, payloads.Table]) -> None:
+def test_a_server_that_answers_otherwise_is_not_compared(people: tuple[LiveServer, payloads.Table]) -> None:
     """However little: speed bought by other numbers is no speed."""
     service, table = people
     ports = Ports(service.running.http_port, service.running.grpc_port)
@@ -120,7 +120,7 @@ def test_a_server_that_answers_otherwise_is_not_compared(people: tuple[Service, 
         answers.check(ports, nobody, [("grpc", 1)])
 
 
-def test_a_request_without_a_body_is_a_get(people: tuple[Service, payloads.Table]) -> None:
+def test_a_request_without_a_body_is_a_get(people: tuple[LiveServer, payloads.Table]) -> None:
     """As the probe is asked."""
     with connect(people[0].running.http_port) as connection:
         connection.sendall(http_request("/v2/health/live", b""))

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from benchmarks.load import Connection
-    from tests.model_server.edge.bundles import Service
+    from tests.model_server.edge.bundles import LiveServer
 
 LINEAR = Table("linear", ("x0", "x1", "x2"), ("FP64",) * 3, NUMBERS)
 MIXED = Table(
@@ -57,7 +57,7 @@ def answering(*answers: bytes) -> Iterator[int]:
 
 GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 30\r\n\r\n" + b"x" * 30
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
-REFUSED = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 2\r\n\r\nno"
+REFUSED = b"HTTP/1.1 503 LiveServer Unavailable\r\ncontent-length: 2\r\n\r\nno"
 
 
 def test_good_answers_and_others_are_told_apart() -> None:
@@ -120,14 +120,14 @@ def test_quantiles_are_of_what_was_measured() -> None:
 
 
 @pytest.fixture(scope="module")
-def linear(written: Path) -> Iterator[Service]:
+def linear(written: Path) -> Iterator[LiveServer]:
     """A server of the linear model."""
     with serving(written / "linear" / "1.0.0") as service:
         yield service
 
 
 @pytest.fixture(scope="module")
-def people(written: Path) -> Iterator[Service]:
+def people(written: Path) -> Iterator[LiveServer]:
     """A server of the model with mixed columns."""
     with serving(written / "people" / "1.0.0") as service:
         yield service
@@ -144,7 +144,7 @@ def driven(connect_one: Callable[[], Connection]) -> Load:
 
 @pytest.mark.parametrize("protocol", ["v1", "v1 objects", "v2", "v2 binary"])
 @pytest.mark.parametrize("n_rows", [1, 40])
-def test_http_requests_are_answered(protocol: str, n_rows: int, linear: Service, people: Service) -> None:
+def test_http_requests_are_answered(protocol: str, n_rows: int, linear: LiveServer, people: LiveServer) -> None:
     """By a numeric model and by one with mixed columns."""
     for service, table in ((linear, LINEAR), (people, MIXED)):
         source = cycle(payloads.requests(protocol, table, n_rows))
@@ -154,14 +154,14 @@ def test_http_requests_are_answered(protocol: str, n_rows: int, linear: Service,
         assert load.errors == 0
 
 
-def calls(service: Service, protocol: str, table: Table, n_rows: int) -> Load:
+def calls(service: LiveServer, protocol: str, table: Table, n_rows: int) -> Load:
     """Load a server with gRPC calls."""
     running: Any = type("Running", (), {"ports": Ports(0, service.running.grpc_port)})
     return driven(rounds.connector(running, protocol, payloads.requests(protocol, table, n_rows)))
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "grpc raw"])
-def test_grpc_calls_are_answered(protocol: str, linear: Service, people: Service) -> None:
+def test_grpc_calls_are_answered(protocol: str, linear: LiveServer, people: LiveServer) -> None:
     """By a numeric model and by one with mixed columns."""
     for service, table in ((linear, LINEAR), (people, MIXED)):
         load = calls(service, protocol, table, 2)
@@ -171,7 +171,7 @@ def test_grpc_calls_are_answered(protocol: str, linear: Service, people: Service
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "grpc raw"])
-def test_a_message_larger_than_a_window_is_sent(protocol: str, linear: Service) -> None:
+def test_a_message_larger_than_a_window_is_sent(protocol: str, linear: LiveServer) -> None:
     """As HTTP/2's flow control wants it: 120 kB in what the server makes room for."""
     load = calls(linear, protocol, LINEAR, 5000)
 
@@ -179,7 +179,7 @@ def test_a_message_larger_than_a_window_is_sent(protocol: str, linear: Service) 
     assert load.errors == 0
 
 
-def test_a_refused_grpc_call_is_an_error(linear: Service) -> None:
+def test_a_refused_grpc_call_is_an_error(linear: LiveServer) -> None:
     """It has trailers and no message."""
     wrong = payloads.requests("grpc", Table("nobody", LINEAR.names, LINEAR.datatypes, NUMBERS), 1)
     load = drive(lambda: RpcConnection(linear.running.grpc_port, payloads.GRPC_METHOD, cycle(wrong)), 1, 0.2)
@@ -207,7 +207,7 @@ def test_drawn_rows_have_their_own_answers() -> None:
     ]
 
 
-def test_tails_are_measured_beside_large_requests(linear: Service) -> None:
+def test_tails_are_measured_beside_large_requests(linear: LiveServer) -> None:
     """Of one row and of a probe."""
     running: Any = type("Running", (), {"ports": Ports(linear.running.http_port, 0), "contestant": OURS})
 

@@ -36,7 +36,7 @@ def in_process(registry: Path, model: str, *flags: str) -> Iterator[Served]:
     from prometheus_client import CollectorRegistry
 
     from model_server import settings, telemetry
-    from model_server.edge.running import RunningServer
+    from model_server.edge.embedded import RunningServer
 
     argv = ["--model_name", model, "--model_dir", str(registry), "--http_host", "127.0.0.1", *flags]
     chosen = settings.load([*argv, "--http_port", "0", "--grpc_port", "0"], {"API_ADMIN_TOKEN": ADMIN_TOKEN})

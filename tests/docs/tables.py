@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from prometheus_client import CollectorRegistry
 
-from model_server import errors
-from model_server.edge.routes import routes
-from model_server.edge.server import StartupFailed
+from model_server.edge.api.operations import routes
 from model_server.settings import ENVIRONMENT, Settings
 from model_server.telemetry import Metrics
+from tests.docs import raised
 from tests.docs.pages import PAGES, ROOT
 from training import config as configs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from model_server.feature import Feature
 
@@ -82,27 +81,14 @@ def metrics() -> Table:
 
 def error_codes() -> Table:
     """List every error that a request can be answered with."""
-    rows = [["code", "HTTP", "facade", "gRPC", "meaning"]]
-    for error in sorted(_answered(), key=lambda error: int(error.http_status)):
+    rows = [["code", "HTTP", "facade", "gRPC", "Retry-After", "meaning"]]
+    for error in sorted(raised.answered(), key=lambda error: (int(error.http_status), error.slug)):
         facade = error.http_status if error.facade_status is None else error.facade_status
+        wait = "" if error.retry_after_s is None else f"{error.retry_after_s} s"
         meaning = (error.__doc__ or "").splitlines()[0]
-        rows.append([code(error.slug), str(int(error.http_status)), str(int(facade)), code(error.grpc_code), meaning])
+        status, code_of_rpc = str(int(error.http_status)), code(error.grpc_code)
+        rows.append([code(error.slug), status, str(int(facade)), code_of_rpc, wait, meaning])
     return rows
-
-
-def _answered() -> Iterator[type[errors.ModelServerError]]:
-    """Give the errors that mean something by themselves: not those that only gather others, nor those of a start."""
-    never = {errors.BundleExists, errors.Overloaded, errors.ConfigError, StartupFailed}
-    for error in _below(errors.ModelServerError):
-        raised = error is errors.DecodeError or not list(_below(error))
-        if raised and error not in never and error.__module__.startswith("model_server"):
-            yield error
-
-
-def _below(parent: type[errors.ModelServerError]) -> Iterator[type[errors.ModelServerError]]:
-    for child in parent.__subclasses__():
-        yield child
-        yield from _below(child)
 
 
 def features(model: str) -> Table:

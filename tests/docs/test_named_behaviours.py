@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HERE = "tests/docs/test_named_behaviours.py::"
-FACADE = "tests/model_server/edge/test_facade.py::"
+FACADE = "tests/model_server/edge/http/test_facade.py::"
 OPERATIONS = "tests/conformance/test_operations.py::"
 BUNDLE = "tests/model_server/test_bundle.py::"
 REAL = "[command:breast-cancer]"

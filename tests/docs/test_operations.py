@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from model_server import settings
-from model_server.edge.routes import routes
+from model_server.edge.api.operations import routes
 from model_server.telemetry import REQUEST_KEYS
 from tests.docs import tables
 from tests.docs.conftest import walk_in
@@ -75,7 +75,9 @@ def test_every_probe_is_a_route() -> None:
     assert [probe for probe in probes if probe.replace("NAME", "{model_name}") not in paths] == []
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/operations.md", "docs/usage.md", "docs/decisions.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "docs/operations.md", "docs/reference.md", "docs/usage.md", "docs/decisions.md"]
+)
 def test_no_setting_is_misspelt(name: str) -> None:
     """What looks like a key on a page is one, of the settings or of something else that has keys."""
     features = configs.load(CHURN).features

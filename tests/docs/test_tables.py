@@ -12,7 +12,7 @@ from model_server.telemetry import REQUEST_KEYS, JsonFormatter
 from tests.docs import tables
 from tests.docs.pages import PAGES, page
 
-README = page("README.md")
+REFERENCE = page("docs/reference.md")
 PLACED = [(name, *found) for name in PAGES for found in tables.placed(page(name).text)]
 
 
@@ -39,7 +39,7 @@ def test_an_outdated_table_is_found_and_put_right() -> None:
 
 def test_the_keys_of_a_request_line_are_listed() -> None:
     """Whoever parses the log reads the table, not the code."""
-    assert tuple(row[0].strip("`") for row in README.table("Log lines")) == REQUEST_KEYS
+    assert tuple(row[0].strip("`") for row in REFERENCE.table("Log lines")) == REQUEST_KEYS
 
 
 def test_the_keys_of_every_line_are_listed() -> None:
@@ -47,20 +47,20 @@ def test_the_keys_of_every_line_are_listed() -> None:
     record = logging.LogRecord("name", logging.INFO, "path", 1, "text", None, None)
     keys = orjson.loads(JsonFormatter().format(record))
 
-    assert ", ".join(f"`{key}`" for key in keys).replace(", `message`", " and `message`") in README.text
+    assert ", ".join(f"`{key}`" for key in keys).replace(", `message`", " and `message`") in REFERENCE.text
 
 
 def test_every_grpc_method_is_listed() -> None:
     """The protocol's own list, from its definition."""
     methods = [method.name for method in pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].methods]
 
-    assert [name for name in methods if f"`{name}`" not in README.text] == []
+    assert [name for name in methods if f"`{name}`" not in REFERENCE.text] == []
 
 
 def test_every_route_of_the_table_is_in_the_openapi_document() -> None:
     """Two lists of the same: what people read and what programs read."""
-    from model_server.edge.openapi import document
+    from model_server.edge.api.openapi import document
 
     described = {f"{verb.upper()} {path}" for path, verbs in document(None)["paths"].items() for verb in verbs}
 
-    assert {row[0].strip("`") for row in README.table("Routes")} == described
+    assert {row[0].strip("`") for row in REFERENCE.table("Routes")} == described

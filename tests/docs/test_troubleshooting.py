@@ -1,4 +1,4 @@
-"""What the README quotes under "Troubleshooting" is what the code says in that trouble."""
+"""What docs/operations.md quotes under "Troubleshooting" is what the code says in that trouble."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from model_server import bundle, settings, sources, telemetry
 from model_server.contract import Contract
-from model_server.edge.running import RunningServer
+from model_server.edge.embedded import RunningServer
 from model_server.errors import ModelServerError
 from tests.docs.pages import ROOT, page
 from tests.model_server import making
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-QUOTED = {block.section: block.text.strip() for block in page("README.md").blocks if block.language == "text"}
+QUOTED = {block.section: block.text.strip() for block in page("docs/operations.md").blocks if block.language == "text"}
 
 
 def no_production(folder: Path) -> str:

@@ -16,6 +16,7 @@ EXPECTED = {
     "ClientError": (400, None, "INVALID_ARGUMENT", "invalid-request"),
     "DecodeError": (400, 422, "INVALID_ARGUMENT", "malformed-request"),
     "BodyTooLarge": (413, 413, "RESOURCE_EXHAUSTED", "body-too-large"),
+    "UnsupportedEncoding": (415, 415, "INVALID_ARGUMENT", "unsupported-encoding"),
     "ContractError": (400, 422, "INVALID_ARGUMENT", "contract-violation"),
     "UnknownOutput": (400, None, "INVALID_ARGUMENT", "unknown-output"),
     "Forbidden": (403, None, "PERMISSION_DENIED", "forbidden"),
@@ -35,8 +36,12 @@ EXPECTED = {
     "BundleIncompatible": (503, None, "UNAVAILABLE", "bundle-incompatible"),
     "GoldenMismatch": (503, None, "UNAVAILABLE", "golden-mismatch"),
     "ConfigError": (500, None, "INTERNAL", "bad-setting"),
+    "StartupFailed": (500, None, "INTERNAL", "startup-failed"),
     "BugError": (500, None, "INTERNAL", "internal"),
 }
+
+#: Errors after which the same request may succeed, and how many seconds later.
+RETRIED = {"Unavailable": 1, "ModelNotReady": 1, "Overloaded": 1}
 
 
 def classes() -> dict[str, type[ModelServerError]]:
@@ -53,6 +58,11 @@ def test_every_error_answers_as_clients_were_told() -> None:
     actual = {name: (e.http_status, e.facade_status, e.grpc_code, e.slug) for name, e in classes().items()}
 
     assert actual == EXPECTED
+
+
+def test_only_what_passes_by_itself_says_when_to_retry() -> None:
+    """A bad bundle stays bad, and a bad request too: a client that sends it again only adds load."""
+    assert {name: e.retry_after_s for name, e in classes().items() if e.retry_after_s is not None} == RETRIED
 
 
 def test_the_tree_in_the_docstring_is_the_tree() -> None:

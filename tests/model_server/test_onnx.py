@@ -26,14 +26,14 @@ from model_server import onnx
 from model_server.bundle import Bundle, Golden, Verified, open_bundle, verify, write
 from model_server.compiled import PARITY, OnnxParity, Parity
 from model_server.contract import Contract, Feature, Output
-from model_server.edge.served import Wanted, build
 from model_server.errors import BundleTampered
 from model_server.manifest import canonical_json
 from model_server.onnx.close import CloseCalls
-from model_server.onnx.program import Converted, steps_before
+from model_server.onnx.converted_model import Converted, steps_before
 from model_server.onnx.session import Session
 from model_server.output import Tier
 from model_server.predictor import Predictor
+from model_server.serving.loaded import Wanted, build
 from tests.model_server import making
 from training.conversion import convert
 
@@ -116,7 +116,7 @@ def _served(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Predict
     return made
 
 
-Served = dict[str, tuple[Predictor, Predictor, OnnxParity]]
+LoadedBundle = dict[str, tuple[Predictor, Predictor, OnnxParity]]
 
 
 def assert_alike(plain: Predictor, chosen: Predictor, frame: Frame) -> None:
@@ -133,7 +133,7 @@ def assert_alike(plain: Predictor, chosen: Predictor, frame: Frame) -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_converted_estimator_answers_within_its_tolerance(served: Served, name: str) -> None:
+def test_a_converted_estimator_answers_within_its_tolerance(served: LoadedBundle, name: str) -> None:
     """On every row of the table, all at once and one by one."""
     plain, chosen, _ = served[name]
 
@@ -145,7 +145,7 @@ def test_a_converted_estimator_answers_within_its_tolerance(served: Served, name
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_the_record_says_what_was_compared_and_how_far_apart_it_was(served: Served, name: str) -> None:
+def test_the_record_says_what_was_compared_and_how_far_apart_it_was(served: LoadedBundle, name: str) -> None:
     """Rows one step of the number line beside the splits of trees among them, none beyond the tolerance."""
     record = served[name][2]
 
@@ -167,14 +167,14 @@ def test_a_conversion_gives_equal_bytes_each_time() -> None:
 
 @given(rows=arrays(np.float64, st.tuples(st.integers(1, 8), st.just(3)), elements=st.floats(-4, 4)))
 @settings(max_examples=200)
-def test_labels_are_those_of_scikit_learn(served: Served, rows: Any) -> None:
+def test_labels_are_those_of_scikit_learn(served: LoadedBundle, rows: Any) -> None:
     """A forest's probabilities often lie at the threshold itself, where single precision would choose by chance."""
     plain, chosen, _ = served["forest"]
 
     assert_alike(plain, chosen, CONTRACTS["two"].frame_from_matrix(rows))
 
 
-def test_what_is_too_close_to_call_is_asked_of_scikit_learn(served: Served) -> None:
+def test_what_is_too_close_to_call_is_asked_of_scikit_learn(served: LoadedBundle) -> None:
     """Such rows have its very bits, their neighbours those of ONNX Runtime."""
     plain, chosen, _ = served["forest"]
     expected, actual = plain.predict(FRAME).probabilities, chosen.predict(FRAME).probabilities
@@ -211,7 +211,7 @@ def test_limits_have_a_margin(output: Output, answers: list[list[float]], rows: 
     assert CloseCalls(output, TOLERANCE).rows(np.array(answers)) == rows
 
 
-def test_missing_values_that_reach_the_estimator_are_scikit_learn_s(served: Served) -> None:
+def test_missing_values_that_reach_the_estimator_are_scikit_learn_s(served: LoadedBundle) -> None:
     """Which answers them or refuses them; converters have other rules for them."""
     missing = CONTRACTS["two"].frame([[0.5, 0.5, None], [1.5, -0.5, 0.0]])
     plain, chosen, _ = served["forest"]
@@ -245,7 +245,7 @@ def test_a_value_that_a_step_refuses_is_refused(tmp_path: Path) -> None:
             each.predict(contract.frame([["pro", 1.0]]))
 
 
-def test_labels_by_themselves_are_scikit_learn_s(served: Served) -> None:
+def test_labels_by_themselves_are_scikit_learn_s(served: LoadedBundle) -> None:
     """A converted classifier is asked for probabilities only."""
     plain, chosen, _ = served["logistic"]
 

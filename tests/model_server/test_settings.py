@@ -114,7 +114,7 @@ def test_the_tables_here_know_every_key() -> None:
 
 @pytest.mark.parametrize("key", KEYS)
 def test_every_setting_is_described(key: str) -> None:
-    """Its description is its documentation, in --help and in the README."""
+    """Its description is its documentation, in --help and in docs/reference.md."""
     description = Settings.model_fields[key].description or ""
 
     assert description.endswith(".")

@@ -9,13 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_server.edge import codec, grpc_codec, tensors
+from model_server.edge.grpc import messages
+from model_server.serving import tensors as served
+from model_server.wire import tensors
+from model_server.wire.v2 import decode_v2
 from tests.conformance.wire import HEADER_LENGTH, LAYOUT, Tensor, from_bytes, grpc_raw, grpc_typed, v2, v2_binary
 
 if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn
 
-    from model_server.edge.call import Call
+    from model_server.serving.call import Call
 
 DATATYPES = [*LAYOUT, "BYTES"]
 
@@ -61,7 +64,7 @@ def assert_decoded(call: Call, sent: list[Tensor]) -> None:
 @given(sent=several([name for name in DATATYPES if name != "FP16"]))
 def test_json_tensors_are_read_as_they_were_written(sent: list[Tensor]) -> None:
     """v2 JSON; FP16 has no JSON form."""
-    assert_decoded(codec.decode_v2(v2("m", sent).content, None), sent)
+    assert_decoded(decode_v2(v2("m", sent).content, None), sent)
 
 
 @given(sent=several(DATATYPES), data=st.data())
@@ -70,19 +73,19 @@ def test_binary_tensors_are_read_as_they_were_written(sent: list[Tensor], data: 
     candidates = [one.name for one in sent if one.datatype != "FP16"]
     in_json = frozenset(data.draw(st.sets(st.sampled_from(candidates)))) if candidates else frozenset()
     request = v2_binary("m", sent, as_json=in_json)
-    assert_decoded(codec.decode_v2(request.content, request.headers[HEADER_LENGTH]), sent)
+    assert_decoded(decode_v2(request.content, request.headers[HEADER_LENGTH]), sent)
 
 
 @given(sent=several([name for name in DATATYPES if name != "FP16"]))
 def test_typed_grpc_contents_are_read_as_they_were_written(sent: list[Tensor]) -> None:
     """gRPC, typed; FP16 has no typed form."""
-    assert_decoded(grpc_codec.decode_request(grpc_typed("m", sent)), sent)
+    assert_decoded(messages.decode_request(grpc_typed("m", sent)), sent)
 
 
 @given(sent=several(DATATYPES))
 def test_raw_grpc_contents_are_read_as_they_were_written(sent: list[Tensor]) -> None:
     """gRPC, raw."""
-    assert_decoded(grpc_codec.decode_request(grpc_raw("m", sent)), sent)
+    assert_decoded(messages.decode_request(grpc_raw("m", sent)), sent)
 
 
 @pytest.mark.parametrize("datatype", DATATYPES)
@@ -90,7 +93,7 @@ def test_raw_grpc_contents_are_read_as_they_were_written(sent: list[Tensor]) -> 
 def test_what_the_server_writes_in_binary_is_read_back(datatype: str, data: st.DataObject) -> None:
     """Outputs, read by the suite's own decoder."""
     sent = data.draw(tensor(datatype))
-    raw = tensors.encode_raw(tensors.Tensor(sent.name, datatype, sent.shape, list(sent.data)))
+    raw = tensors.encode_raw(served.Tensor(sent.name, datatype, sent.shape, list(sent.data)))
     assert raw == sent.as_bytes()
     flat = from_bytes(datatype, [len(sent.data)], raw)
     assert flat == list(sent.data)

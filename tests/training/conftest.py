@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from training.evaluate import Trained
-    from training.report import Figures
+    from training.figures import Figures
 
 
 @pytest.fixture(scope="session")

@@ -24,12 +24,13 @@ from model_server.bundle import open_bundle, verify
 from model_server.checks import Status, worst
 from model_server.predictor import Predictor
 from tests.training.shop import visits, write_csv
-from training import artifacts, inference
+from training import artifacts
+from training import contract_draft as inference
 from training.__main__ import main
 from training.artifacts import Artifacts
 from training.errors import BadArtifact, BadConfig, BadData
+from training.figures import Figures
 from training.registry import Registry
-from training.report import Figures
 from training.two_files import Metadata
 
 if TYPE_CHECKING:

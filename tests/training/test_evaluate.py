@@ -21,7 +21,7 @@ from training.split import Split
 
 if TYPE_CHECKING:
     from training.evaluate import Trained
-    from training.report import Figures
+    from training.figures import Figures
 
 BINARY = Output(target="y", task="classification", classes=(0, 1), positive=1, decision="threshold", probabilities=True)
 VALUE = Output(target="y", task="regression", decision="value", probabilities=False)

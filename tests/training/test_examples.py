@@ -21,7 +21,7 @@ from model_server.checks import Status, worst
 from model_server.predictor import Predictor
 from model_server.sources import from_uri
 from training.__main__ import main
-from training.report import Figures
+from training.figures import Figures
 
 if TYPE_CHECKING:
     from model_server.bundle import Bundle

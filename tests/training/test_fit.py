@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from model_server.frame import Frame
     from training.evaluate import Trained
-    from training.report import Figures
+    from training.figures import Figures
 
 
 #: Codes by the contract, for features that have no categories.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from model_server.checks import Check
     from training.evaluate import Trained
-    from training.report import Figures
+    from training.figures import Figures
 
 
 def _config(**changes: Any) -> TrainConfig:

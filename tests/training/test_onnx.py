@@ -15,9 +15,9 @@ from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegresso
 
 from model_server import compiled, onnx
 from model_server.bundle import open_bundle, verify
-from model_server.edge.served import Wanted, build
 from model_server.onnx.session import Session
 from model_server.predictor import Predictor
+from model_server.serving.loaded import Wanted, build
 from tests.training.shop import write_config
 from training import config as configs
 from training import data

@@ -14,24 +14,24 @@ import pytest
 
 from model_server.bundle import Golden, open_bundle, verify
 from model_server.checks import Status
-from model_server.drift import Reference
 from model_server.errors import BundleTampered, GoldenMismatch
+from model_server.monitoring.reference import Reference
 from model_server.output import Output
 from model_server.predictor import Prediction
 from training import fit, provenance, publish
 from training.__main__ import main
 from training.errors import BadConfig
 from training.evidence import evidence
+from training.figures import GateCheck
 from training.golden import golden
 from training.pictures import pictures, roc_points
-from training.report import GateCheck
 from training.scores import Answers
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from training.evaluate import Trained
-    from training.report import Figures
+    from training.figures import Figures
 
 HERE = provenance.Provenance("c0ffee", git_dirty=False, lock_sha256="unknown", code_sha256="0", libraries={})
 
@@ -240,7 +240,7 @@ def test_a_verdict_can_be_written_down_and_read_back() -> None:
 
 def test_figures_and_manifests_are_read_only_when_they_are_valid() -> None:
     """A metrics.json of another program is told, not half understood."""
-    from training.report import Figures
+    from training.figures import Figures
 
     with pytest.raises(BundleTampered, match=r"metrics\.json is not valid: task"):
         Figures.from_bytes(b"{}")

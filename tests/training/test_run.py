@@ -16,8 +16,8 @@ import pytest
 from model_server import bundle
 from tests.training.shop import visits, write_config
 from training.__main__ import main
+from training.figures import Figures
 from training.registry import Registry
-from training.report import Figures
 
 if TYPE_CHECKING:
     from pathlib import Path

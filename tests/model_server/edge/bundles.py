@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits
 from model_server import settings
 from model_server.bundle import write
 from model_server.contract import Contract, Feature, Output, Tier
-from model_server.edge.running import RunningServer
+from model_server.edge.embedded import RunningServer
 from model_server.telemetry import Metrics
 from tests.model_server import making
 
@@ -194,7 +194,7 @@ def promote(root: Path, version: str) -> None:
 
 
 @dataclass(frozen=True)
-class Service:
+class LiveServer:
     """A running server and its clients."""
 
     running: RunningServer
@@ -236,7 +236,7 @@ def load_settings(directory: Path, *flags: str, token: str | None = TOKEN) -> se
 
 
 @contextlib.contextmanager
-def serving(directory: Path, *flags: str, token: str | None = TOKEN, ready: bool = True) -> Iterator[Service]:
+def serving(directory: Path, *flags: str, token: str | None = TOKEN, ready: bool = True) -> Iterator[LiveServer]:
     """Serve a folder in a thread of this process until the block ends."""
     metrics = Metrics(CollectorRegistry())
     running = RunningServer(load_settings(directory, *flags, token=token), metrics)
@@ -245,7 +245,7 @@ def serving(directory: Path, *flags: str, token: str | None = TOKEN, ready: bool
         httpx.Client(base_url=f"http://127.0.0.1:{running.http_port}", timeout=120.0, trust_env=False) as http,
         grpc.insecure_channel(f"127.0.0.1:{running.grpc_port}", options=options) as channel,
     ):
-        service = Service(running, metrics, http, channel)
+        service = LiveServer(running, metrics, http, channel)
         try:
             if ready:
                 service.wait_until_ready()

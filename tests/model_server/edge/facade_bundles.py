@@ -224,9 +224,14 @@ def echoed_manifest(*extra: str) -> Manifest:
     return making.manifest(Contract(features=features, output=output), name="echo")
 
 
-def write_echoed(directory: Path, *extra: str, kind: type[Echo] = Echo, title: str = "") -> None:
+def write_echoed(
+    directory: Path,
+    *extra: str,
+    kind: type[Echo] = Echo,
+    serving: Serving = Serving(),  # noqa: B008 - frozen
+) -> None:
     """Publish an ``Echo``."""
-    manifest = echoed_manifest(*extra).model_copy(update={"serving": Serving(title=title)})
+    manifest = echoed_manifest(*extra).model_copy(update={"serving": serving})
     width = 1 + len(extra)
     _publish(directory, kind().fit(np.zeros((2, width))), manifest, manifest.contract.frame([[0.5] * width]))
 

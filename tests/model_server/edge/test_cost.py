@@ -22,12 +22,13 @@ from prometheus_client import CollectorRegistry
 from uvicorn.server import ServerState
 
 from model_server import telemetry
-from model_server.edge.core import Core
-from model_server.edge.door import Door
-from model_server.edge.hotpath import HotPath
-from model_server.edge.protocol import HttpProtocol
-from model_server.edge.repository import BundleRepository
-from model_server.edge.served import Wanted
+from model_server.edge.exchange import Accounting
+from model_server.edge.http.connection import HttpProtocol
+from model_server.edge.http.gate import Gate
+from model_server.edge.http.inference import Inference
+from model_server.serving.loaded import Wanted
+from model_server.serving.repository import BundleRepository
+from model_server.serving.service import Service
 from model_server.telemetry import LineHandler, Metrics, Telemetry
 
 if TYPE_CHECKING:
@@ -80,11 +81,11 @@ def v2(n_rows: int) -> tuple[str, bytes]:
 class Wire(asyncio.Transport):
     """The client's side of a connection, without a socket: keeps what the server writes."""
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, gate: Gate) -> None:
         super().__init__()
         self._written: asyncio.Future[bytes] | None = None
         self._protocol = HttpProtocol(
-            config=uvicorn.Config(door, log_config=None, lifespan="off", proxy_headers=False),
+            config=uvicorn.Config(gate, log_config=None, lifespan="off", proxy_headers=False),
             server_state=ServerState(),
             app_state={},
             _loop=asyncio.get_running_loop(),
@@ -119,7 +120,7 @@ class Wire(asyncio.Transport):
 
 
 async def no_app(*_: Any) -> None:
-    """Stand behind the door; nothing of this test gets there."""
+    """Stand behind the gate; nothing of this test gets there."""
     raise AssertionError
 
 
@@ -128,10 +129,11 @@ async def connected(registry: Path, count: int) -> list[Wire]:
     metrics = Metrics(CollectorRegistry())
     repository = BundleRepository(Wanted(str(registry), "breast-cancer"), Here(), metrics)
     await repository.reload()
-    hot = HotPath(Core(repository, Here(), metrics, max_rows=10_000), bare=False, answers=True)
-    door = Door(no_app, hot, repository, Telemetry(metrics, log_requests=True), max_body_bytes=2**24)
+    inference = Inference(Service(repository, Here(), metrics, max_rows=10_000), bare=False)
+    accounting = Accounting(repository, Telemetry(metrics, log_requests=True))
+    gate = Gate(no_app, inference, accounting, max_body_bytes=2**24)
     telemetry.write_later(asyncio.get_running_loop().call_soon)
-    return [Wire(door) for _ in range(count)]
+    return [Wire(gate) for _ in range(count)]
 
 
 def on_the_wire(path: str, body: bytes) -> bytes:

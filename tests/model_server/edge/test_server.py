@@ -22,14 +22,14 @@ from prometheus_client import CollectorRegistry
 from model_server.bundle import write
 from model_server.contract import Contract
 from model_server.cpu import cpu_limit
-from model_server.edge.running import RunningServer
-from model_server.edge.server import BundleServer, StartupFailed, _listen, _loop_factory
-from model_server.errors import BugError, ConfigError
+from model_server.edge.embedded import RunningServer
+from model_server.edge.server import BundleServer, _listen, _loop_factory
+from model_server.errors import BugError, ConfigError, StartupFailed
 from model_server.telemetry import JsonFormatter, Metrics
 from tests.model_server import making
 from tests.model_server.edge import bundles
 from tests.model_server.edge.bundles import NUMBERS, TOKEN, load_settings, serving, wait_for
-from tests.model_server.edge.test_kserve_defects import infer
+from tests.model_server.edge.kserve.test_kserve_defects import infer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,0 +1,171 @@
+"""HTTP/1.1 by uvicorn, with a short way for small requests to the model; knows connections, no model and no JSON.
+
+For each request uvicorn builds a scope, a task and a cycle of messages, and checks every header of ours with a pattern:
+about 50 µs, more than reading, predicting and writing a row take together. A request that needs none of it goes from
+the parser to ``Inference.answer`` and back without a task, and its answer leaves in one write. Everything else is
+uvicorn's: parsing, pipelining, flow control, keep-alive, shutting down, and every request that is not plainly small.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from model_server.edge.http.inference import is_short
+
+if TYPE_CHECKING:
+    from asyncio import Future
+    from collections.abc import Coroutine
+
+    from model_server.edge.exchange import Exchange, Response
+    from model_server.edge.http.gate import Gate
+
+#: Bytes of a body that is small: a few dozen rows. Larger ones are worth a task, which may pause.
+SHORT_BYTES = 16 * 1024
+# With any of these a request goes the long way: bodies in chunks or compressed, clients that wait for a permission.
+_LONG_WAY = frozenset({b"transfer-encoding", b"content-encoding", b"upgrade", b"expect"})
+
+
+class _Waits:
+    """Stands for uvicorn's cycle while a short request is being answered: what comes behind it has to wait."""
+
+    __slots__ = ("disconnected", "keep_alive", "message_event", "response_complete")
+
+    def __init__(self) -> None:
+        self.disconnected = False
+        self.keep_alive = True
+        self.message_event = self
+        self.response_complete = False
+
+    def set(self) -> None:
+        """Hear of the end of the connection; there is no task to be woken."""
+
+
+class PlainProtocol(HttpToolsProtocol):
+    """One connection, every request by uvicorn's way, but for the fields behind a body in chunks."""
+
+    def on_headers_complete(self) -> None:
+        """Let the request begin with the headers it has now.
+
+        The parser reports trailer fields as it reports headers, and uvicorn would add them to the request's, where they
+        could change how it is read after it was let in. RFC 9110, section 6.5.1, forbids that; nothing here wants them.
+        """
+        super().on_headers_complete()
+        self.headers = []
+
+
+class HttpProtocol(PlainProtocol):
+    """One connection."""
+
+    def __init__(self, *args: Any, **further: Any) -> None:
+        """Bind the parts of the gate, which is the app that uvicorn was given."""
+        super().__init__(*args, **further)
+        gate = cast("Gate", self.config.app)
+        self._inference, self._accounting = gate.inference, gate.accounting
+        self._most_bytes = min(SHORT_BYTES, gate.max_body_bytes)
+        self._values: dict[bytes, bytes] | None = None  # the headers of a request that takes the short way
+        self._body = b""
+        self._future: Future[Any] | None = None
+        self._waits = _Waits()
+        # uvicorn waits for these when it shuts down, and cancels them when its time is over.
+        self._awaited = cast("set[Future[Any]]", self.tasks)
+
+    def on_headers_complete(self) -> None:
+        """Choose the way."""
+        if is_short(self.url):
+            values = dict(self.headers)
+            if self._is_small(values):
+                self._values, self._body = values, b""
+                return
+        super().on_headers_complete()
+
+    def _is_small(self, values: dict[bytes, bytes]) -> bool:
+        length = values.get(b"content-length", b"")
+        return (
+            length.isdigit()
+            and int(length) <= self._most_bytes
+            and self._is_idle()
+            and self.parser.get_method() == b"POST"
+            and _LONG_WAY.isdisjoint(values)
+            and self.parser.get_http_version() == "1.1"
+            and self.parser.should_keep_alive()
+            and not self.flow.write_paused
+        )
+
+    def _is_idle(self) -> bool:
+        cycle: Any = self.cycle  # None before the first request, whatever its type says
+        return cycle is None or cycle.response_complete
+
+    def on_body(self, body: bytes) -> None:
+        """Keep what comes."""
+        if self._values is None:
+            super().on_body(body)
+        else:
+            self._body += body
+
+    def on_message_complete(self) -> None:
+        """Answer a request that takes the short way."""
+        values = self._values
+        if values is None:
+            super().on_message_complete()
+            return
+        self._values = None
+        self._waits = _Waits()
+        self.cycle = self._waits  # type: ignore[assignment]
+        exchange = self._accounting.begin("POST", self.url.decode(), values)
+        self._run(exchange, self._inference.answer(exchange, self._body))
+
+    def _run(self, exchange: Exchange, answering: Coroutine[Any, None, Response | None], _ready: object = None) -> None:
+        """Run a coroutine until it waits for something, and go on when that is there: a task without a task's cost."""
+        try:
+            awaited: Future[Any] | None = answering.send(None)
+        except StopIteration as done:
+            self._reply(exchange, done.value)
+            return
+        go_on = partial(self._run, exchange, answering)
+        if awaited is None:  # asyncio.sleep(0): others first
+            self.loop.call_soon(go_on)
+            return
+        self._let_go()
+        self._future = awaited
+        self._awaited.add(awaited)
+        awaited.add_done_callback(go_on)
+
+    def _let_go(self) -> None:
+        if self._future is not None:
+            self._awaited.discard(self._future)
+            self._future = None
+
+    def _reply(self, exchange: Exchange, response: Response) -> None:
+        self._let_go()
+        self._waits.response_complete = True
+        exchange.status = response.status
+        if self._waits.disconnected or self.transport.is_closing():
+            exchange.lost()
+        else:
+            self._write(response, exchange)
+        self._accounting.finish(exchange)
+
+    def _write(self, response: Response, exchange: Exchange) -> None:
+        headers = (*self.server_state.default_headers, *response.headers, *self._accounting.headers(exchange))
+        lines = [b"%b: %b\r\n" % header for header in headers]
+        keep_alive = self._waits.keep_alive
+        if not keep_alive:
+            lines.append(b"connection: close\r\n")
+        length = b"content-length: %d\r\n\r\n" % len(response.body)
+        self.transport.write(b"".join([STATUS_LINE[response.status], *lines, length, response.body]))
+        if not keep_alive:
+            self.transport.close()
+        self.on_response_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go of a request that nobody waits for any more."""
+        super().connection_lost(exc)
+        if self._future is not None:
+            self._future.cancel()
+        if self._values is not None:
+            exchange = self._accounting.begin("POST", self.url.decode(), self._values)
+            exchange.lost()
+            self._accounting.finish(exchange)

@@ -1,0 +1,1 @@
+"""Adapters to KServe's own classes: model, data plane, registry and versioned routes."""

@@ -1,0 +1,1 @@
+"""What a served model is compared with; pure, counted from by ``serving``."""

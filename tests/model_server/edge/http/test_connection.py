@@ -1,0 +1,236 @@
+"""The short way of small requests, on the wire: ASGI's answers, in order, whatever comes in which pieces."""
+
+from __future__ import annotations
+
+import re
+import socket
+import time
+from typing import TYPE_CHECKING
+
+import orjson
+import pytest
+
+from model_server.edge.http.connection import SHORT_BYTES
+from model_server.edge.http.inference import is_short
+from tests.model_server.edge.bundles import NUMBERS, serving, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.model_server.edge.bundles import LiveServer
+
+PREDICT = "/v1/models/linear:predict"
+INFER = "/v2/models/linear/infer"
+GOOD = orjson.dumps({"instances": NUMBERS})
+_VARYING = re.compile(rb"(x-request-id|x-response-time-ms|date): [^\r]*\r\n|\"request_id\":\"[^\"]*\"")
+
+
+@pytest.fixture(scope="module")
+def service(written: Path) -> Iterator[LiveServer]:
+    """A server of the linear model."""
+    with serving(written / "linear" / "1.0.0") as running:
+        yield running
+
+
+def post(path: str, body: bytes, *headers: str) -> bytes:
+    """Write a request; one that does not say otherwise keeps its connection."""
+    lines = [f"POST {path} HTTP/1.1", "host: here", f"content-length: {len(body)}", *headers]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def answers(connection: socket.socket, count: int) -> list[tuple[int, bytes]]:
+    """Read so many answers: status and body of each."""
+    found: list[tuple[int, bytes]] = []
+    buffer = b""
+    while len(found) < count:
+        head, separator, rest = buffer.partition(b"\r\n\r\n")
+        length = re.search(rb"content-length: (\d+)", head)
+        if separator and length is not None and len(rest) >= int(length[1]):
+            found.append((int(head[9:12]), rest[: int(length[1])]))
+            buffer = rest[int(length[1]) :]
+            continue
+        data = connection.recv(65536)
+        assert data, f"the connection was closed after {len(found)} answers"
+        buffer += data
+    assert not buffer
+    return found
+
+
+def closing(service: LiveServer, request: bytes) -> bytes:
+    """Send a request and read until the server closes."""
+    with socket.create_connection(("127.0.0.1", service.running.http_port), timeout=30) as connection:
+        connection.sendall(request)
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def kept(service: LiveServer, request: bytes) -> bytes:
+    """Send a request, then one that closes the connection, and give the first one's answer."""
+    last = post("/nowhere", b"", "connection: close")
+    whole = closing(service, request + last)
+    return whole[: whole.rindex(b"HTTP/1.1 404 ")]
+
+
+def comparable(answer: bytes) -> tuple[list[bytes], bytes]:
+    """Take away what differs from answer to answer; headers may come in any order."""
+    head, _, body = _VARYING.sub(b"", answer + b"").partition(b"\r\n\r\n")
+    return sorted(line for line in head.lower().split(b"\r\n") if line), body
+
+
+@pytest.mark.parametrize(
+    ("path", "short"),
+    [
+        (b"/v1/models/m:predict", True),
+        (b"/v2/models/m/infer", True),
+        (b"/v2/models/m/versions/1/infer", True),
+        (b"/v1/models/m:explain", True),
+        (b"/predict", True),
+        (b"/v1/predict/batch", True),
+        (b"/predict?explain=true", False),
+        (b"/v1/models/m:predict?a=1", False),
+        (b"/v1/models/m%3Apredict", False),
+        (b"/v1/models/\xff:predict", False),
+        (b"/health", False),
+        (b"", False),
+    ],
+)
+def test_which_targets_are_short(path: bytes, *, short: bool) -> None:
+    """Those that ask the model, as they stand on the wire."""
+    assert is_short(path) is short
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        GOOD,
+        b"",
+        b"{",
+        b'{"instances": []}',
+        b'{"instances": [["x", 1]]}',
+        orjson.dumps({"instances": [NUMBERS[0]] * 700}),
+    ],
+    ids=["good", "empty", "broken", "no rows", "a bad value", "more rows than a batch"],
+)
+@pytest.mark.parametrize("path", [PREDICT, INFER, "/v1/models/other:predict", "/v2/models/linear/versions/9/infer"])
+def test_both_ways_answer_alike(service: LiveServer, path: str, body: bytes) -> None:
+    """A header that none but uvicorn knows what to do with sends a request the long way; the answer is the same."""
+    short = kept(service, post(path, body))
+    long = kept(service, post(path, body, "expect: 100-continue")).removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    assert comparable(short) == comparable(long)
+    assert b"x-request-id: " in short
+    assert b"x-response-time-ms: " in short
+    assert b"date: " in short
+
+
+@pytest.mark.parametrize("path", [PREDICT, INFER])
+@pytest.mark.parametrize("hot", ["true", "false"])
+def test_what_stands_behind_a_body_in_chunks_is_no_header(written: Path, path: str, hot: str) -> None:
+    """Trailer fields that would change what is read, how, and under which id, change nothing."""
+    trailers = ("inference-header-content-length: 3", "content-encoding: gzip", "x-request-id: trailing")
+    with serving(written / "linear" / "1.0.0", f"--hot_path={hot}") as service:
+        plain = kept(service, in_chunks(path, GOOD))
+        trailed = kept(service, in_chunks(path, GOOD, *trailers))
+
+    assert plain.startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 400 "))
+    assert comparable(trailed) == comparable(plain)
+    assert b"trailing" not in trailed
+
+
+def in_chunks(path: str, body: bytes, *trailers: str) -> bytes:
+    """Write a request whose body comes in two chunks, with fields behind it."""
+    head = [f"POST {path} HTTP/1.1", "host: here", "transfer-encoding: chunked", "trailer: x-request-id", "", ""]
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (body[:7], body[7:]))
+    return "\r\n".join(head).encode() + chunks + "\r\n".join(["0", *trailers, "", ""]).encode()
+
+
+def test_pipelined_requests_are_answered_in_order(service: LiveServer) -> None:
+    """Short and long ones, all sent at once."""
+    rows = [[float(number), *NUMBERS[0][1:]] for number in range(4)]
+    one_by_one = [orjson.dumps({"instances": [row]}) for row in rows]
+    with socket.create_connection(("127.0.0.1", service.running.http_port), timeout=30) as connection:
+        requests = [
+            post(PREDICT, one_by_one[0]),
+            post(PREDICT, one_by_one[1]),
+            b"GET /ready HTTP/1.1\r\nhost: here\r\n\r\n",
+            post(PREDICT, one_by_one[2], "expect: 100-continue"),
+            post(PREDICT, b"{"),
+            post(PREDICT, one_by_one[3]),
+        ]
+        connection.sendall(b"".join(requests[:3]))
+        first = answers(connection, 3)
+        connection.sendall(b"".join(requests[4:]))
+        second = answers(connection, 2)
+        connection.sendall(requests[0])
+        third = answers(connection, 1)
+    alone = [orjson.loads(service.http.post(PREDICT, content=body).content) for body in one_by_one]
+
+    assert [status for status, _ in first + second + third] == [200, 200, 200, 400, 200, 200]
+    found = [orjson.loads(body) for _, body in (first[0], first[1], second[1], third[0])]
+    assert found == [alone[0], alone[1], alone[3], alone[0]]
+    assert len({repr(answer) for answer in alone}) == 4
+
+
+def test_a_request_may_come_byte_by_byte(service: LiveServer) -> None:
+    """Headers and body in as many pieces as they have bytes."""
+    with socket.create_connection(("127.0.0.1", service.running.http_port), timeout=30) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in post(PREDICT, GOOD):
+            connection.sendall(bytes([byte]))
+        ((status, body),) = answers(connection, 1)
+
+    assert status == 200
+    assert body == service.http.post(PREDICT, content=GOOD).content
+
+
+def test_a_body_beyond_the_limit_of_the_short_way_is_answered(service: LiveServer) -> None:
+    """With white space to fill it up, on both sides of the limit."""
+    for size in (SHORT_BYTES - 1, SHORT_BYTES, SHORT_BYTES + 1):
+        body = GOOD + b" " * (size - len(GOOD))
+        assert service.http.post(PREDICT, content=body).content == service.http.post(PREDICT, content=GOOD).content
+
+
+@pytest.mark.parametrize("head", ["HTTP/1.0", "HTTP/1.1\r\nconnection: close"])
+def test_a_connection_is_closed_for_a_client_that_wants_it(service: LiveServer, head: str) -> None:
+    """Old clients, and those that say so."""
+    request = f"POST {PREDICT} {head}\r\nhost: here\r\ncontent-length: {len(GOOD)}\r\n\r\n".encode() + GOOD
+
+    answer = closing(service, request)
+
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"connection: close" in answer
+
+
+def test_a_client_that_does_not_read_is_not_answered_without_end(service: LiveServer) -> None:
+    """Answers wait for it, and its next requests with them; others are answered meanwhile."""
+    body = orjson.dumps({"instances": [NUMBERS[0]] * 700})
+    request = post(PREDICT, body)
+    before = service.value("model_server_rows_total", model_version="1.0.0")
+    with socket.create_connection(("127.0.0.1", service.running.http_port), timeout=2) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        with pytest.raises(TimeoutError):
+            connection.sendall(request * 20_000)
+        assert service.http.post(PREDICT, content=GOOD).status_code == 200
+    assert service.value("model_server_rows_total", model_version="1.0.0") - before < 700 * 20_000
+    wait_for(lambda: service.value("model_server_requests_in_flight") == 0)
+
+
+def test_a_request_leaves_the_queue_with_its_client(slow: LiveServer) -> None:
+    """The model never sees the row of a client that went away while another's was predicted."""
+    predict = "/v1/models/waiting:predict"
+    before = slow.value("model_server_rows_total", model_version="1.0.0")
+    with (
+        socket.create_connection(("127.0.0.1", slow.running.http_port), timeout=30) as first,
+        socket.create_connection(("127.0.0.1", slow.running.http_port), timeout=30) as second,
+    ):
+        first.sendall(post(predict, b'{"instances": [[1, 1.0]]}'))
+        wait_for(lambda: slow.value("model_server_requests_in_flight") == 1)
+        time.sleep(0.1)  # the first is with the model now
+        second.sendall(post(predict, b'{"instances": [[2, 0.0]]}'))
+        wait_for(lambda: slow.value("model_server_requests_in_flight") == 2)
+        second.close()
+        wait_for(lambda: slow.value("model_server_requests_in_flight") == 1)
+        ((status, _),) = answers(first, 1)
+
+    assert status == 200
+    assert slow.value("model_server_rows_total", model_version="1.0.0") - before == 1
