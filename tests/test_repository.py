@@ -45,7 +45,7 @@ def paths() -> Iterator[Path]:
     for folder, folders, files in os.walk(ROOT):
         folders[:] = [name for name in folders if name in HIDDEN or not (name.startswith(".") or name in LEFT_OUT)]
         # In a second worktree .git is a file, which names a folder of this machine.
-        yield from (Path(folder, name) for name in files if name != ".git" and not name.startswith(".coverage"))
+        yield from (Path(folder, name) for name in files if not (name.startswith(".coverage") or name == ".git"))
 
 
 def name_of(requirement: str) -> str:
