@@ -6,8 +6,8 @@ from pathlib import Path
 
 from tools import gotools, wheels
 from tools.cluster import docker, kind, knative, objects, sources
-from tools.cluster.commands import ClusterError
 from tools.cluster.objects import Object
+from tools.errors import ClusterError
 
 NAMESPACE = "ingress"
 FILES = Path(__file__).resolve().parent / "files" / "ingress"

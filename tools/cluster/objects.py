@@ -10,7 +10,7 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.dynamic.exceptions import ResourceNotFoundError
 from urllib3.exceptions import HTTPError
 
-from tools.cluster.commands import ClusterError
+from tools.errors import ClusterError
 
 Object = dict[str, Any]
 OWNER = "cluster"

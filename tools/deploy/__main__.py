@@ -6,10 +6,11 @@ from pathlib import Path
 
 from tools import gotools
 from tools.cluster import server
-from tools.cluster.commands import ClusterError
 from tools.deploy import bundles, readiness, smoke
 from tools.deploy.doors import open_door
 from tools.deploy.release import Release
+from tools.errors import ClusterError
+from tools.programs import ProgramError
 
 
 def main() -> int:
@@ -27,7 +28,7 @@ def main() -> int:
     given = parser.parse_args()
     try:
         COMMANDS[given.command](given)
-    except (ClusterError, gotools.ToolsError) as error:
+    except (ClusterError, ProgramError, gotools.ToolsError) as error:
         print(f"{given.command}: {error}", file=sys.stderr)
         return 1
     return 0

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tools.cluster import kind
-from tools.cluster.commands import ClusterError
 from tools.deploy import readiness
 from tools.deploy.programs import kubectl
+from tools.errors import ClusterError
 
 
 @dataclass(frozen=True)

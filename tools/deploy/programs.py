@@ -4,7 +4,7 @@ import shutil
 from functools import cache
 
 from tools import gotools
-from tools.cluster.commands import run
+from tools.programs import run
 
 
 @cache

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tools.cluster import objects
-from tools.cluster.commands import ClusterError
 from tools.cluster.objects import Object, condition, get, is_rolled_out, items
+from tools.errors import ClusterError
 
 SERVING = "serving.kserve.io/v1beta1"
 KNATIVE = "serving.knative.dev/v1"

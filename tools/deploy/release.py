@@ -63,7 +63,7 @@ class Release:
         """Install the release, or upgrade it: these values and the chart's own, nothing of before.
 
         Raises:
-            ClusterError: Helm refuses, with its words.
+            ProgramError: Helm refuses, with its words.
         """
         with tempfile.TemporaryDirectory() as scratch:
             file = Path(scratch, "values.json")
@@ -76,7 +76,7 @@ class Release:
         """Upgrade the release by some values, and keep those that it has.
 
         Raises:
-            ClusterError: There is no such release, or Helm refuses.
+            ProgramError: There is no such release, or Helm refuses.
         """
         with tempfile.TemporaryDirectory() as scratch:
             file = Path(scratch, "values.json")

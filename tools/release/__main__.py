@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from tools import gotools
 from tools.cluster import server
-from tools.cluster.commands import ClusterError, run
+from tools.programs import ProgramError, run
 from tools.release import chart, checkout, image, record, signing
 from tools.release.place import ReleaseError, commit_tag, repository, version_of
 from tools.release.registry import Registry, login_for
@@ -26,7 +26,7 @@ def main() -> int:
     command: str = parser.parse_args().command
     try:
         COMMANDS[command](os.environ)
-    except (ReleaseError, ClusterError, gotools.ToolsError) as error:
+    except (ReleaseError, ProgramError, gotools.ToolsError) as error:
         print(f"release: {error}", file=sys.stderr)
         return 1
     return 0

@@ -12,11 +12,11 @@ from tests.e2e.conftest import OLD, installed, refusal
 from tests.e2e.knative.conftest import newest
 from tests.e2e.notes import PRINTED, run_notes
 from tools.cluster import knative, objects
-from tools.cluster.commands import ClusterError
 from tools.deploy import readiness, smoke
 from tools.deploy.doors import ingress, open_door
 from tools.deploy.programs import ask_kubectl
 from tools.deploy.release import Release
+from tools.programs import ProgramError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,7 +105,7 @@ def test_knative_refuses_what_the_values_say_it_does(
     """So the chart leaves it out or refuses it first; asked of the webhook itself, which changes nothing here."""
     assert cluster
     assert "created" in dry_run({}, {})
-    with pytest.raises(ClusterError, match=named):
+    with pytest.raises(ProgramError, match=named):
         dry_run(pod, container)
 
 
@@ -144,6 +144,6 @@ def is_taken(pod: dict[str, Any]) -> bool:
     """Say whether Knative's webhook takes such a pod."""
     try:
         dry_run(pod, {})
-    except ClusterError:
+    except ProgramError:
         return False
     return True

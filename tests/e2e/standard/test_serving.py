@@ -10,11 +10,11 @@ import pytest
 
 from tests.e2e.conftest import NEW, OLD, ROOT, refusal, served
 from tools.cluster import kind, objects
-from tools.cluster.commands import ClusterError, succeeds
 from tools.deploy import readiness, smoke
 from tools.deploy.doors import open_door
 from tools.deploy.programs import ask_kubectl, kubectl
 from tools.deploy.release import Release
+from tools.programs import ProgramError, succeeds
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -122,7 +122,7 @@ def _logs(release: Release) -> str:
     where = ["-n", release.namespace, "-l", "serving.kserve.io/inferenceservice=iris"]
     try:
         return ask_kubectl("logs", *where, "--all-containers", "--tail=200", "--prefix")
-    except ClusterError:  # a container that has not started yet has no log
+    except ProgramError:  # a container that has not started yet has no log
         return ""
 
 
