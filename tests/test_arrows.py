@@ -271,12 +271,44 @@ def test_every_library_that_is_imported_is_declared(package: str, extras: tuple[
     assert tops - allowed == set()
 
 
+TOOLS = modules("tools")
+#: Where the tools use libraries: the chart's, and what speaks with a cluster. The others run before there is any.
+WITH_LIBRARIES = (
+    *(f"tools.{name}" for name in ("chartmutations", "chartreadme", "kubeschemas", "manifests")),
+    *("tools.objects", "tools.cluster", "tools.deploy"),
+)
+
+
 def test_the_tools_need_no_library() -> None:
     """They run before there is an environment, but for those that name what they need it for."""
-    chart = {f"tools.{name}" for name in ("chartmutations", "chartreadme", "kubeschemas", "manifests")}
-    tools = modules("tools")
-    cluster = {name for name in tools if name.startswith(("tools.cluster", "tools.deploy"))}
-    tops = {name.split(".")[0] for module in tools.keys() - chart - cluster for name in tools[module]}
+    tops = {n.split(".")[0] for m, names in TOOLS.items() if not within(m, WITH_LIBRARIES) for n in names}
 
     assert tops <= sys.stdlib_module_names | {"tools"}
-    assert chart <= tools.keys()
+    assert [place for place in WITH_LIBRARIES if not within_any(set(TOOLS), place)] == []
+
+
+def reached(graph: dict[str, set[str]], start: str) -> set[str]:
+    """Name every module outside a place that it imports, be it by way of others."""
+    found = {module for module in graph if within(module, (start,))}
+    while further := {n for module in found for n in graph[module] if n in graph} - found:
+        found |= further
+    return {module for module in found if not within(module, (start,))}
+
+
+def test_what_is_reached_by_way_of_others_is_seen() -> None:
+    """The next check must be able to fail."""
+    assert reached({"a.x": {"b"}, "b": {"c"}, "c": set(), "d": {"a.x"}}, "a") == {"b", "c"}
+
+
+def test_a_rollout_knows_neither_how_a_cluster_is_made_nor_a_test() -> None:
+    """So the verbs and the judgement of readiness can become a package of their own, with what they stand on."""
+    ground = {f"tools.{name}" for name in ("clients", "errors", "gotools", "objects", "programs", "wheels")}
+    inside = {module for module in TOOLS if within(module, ("tools.deploy.rollout",))}
+
+    assert reached(TOOLS, "tools.deploy.rollout") == ground
+    assert not any(within(n, ("tests", "training", "model_server")) for m in {*ground, *inside} for n in TOOLS[m])
+
+
+def test_no_tool_imports_itself_by_way_of_others() -> None:
+    """A circle would tie the making of a cluster to its use."""
+    assert cycles(TOOLS) == []

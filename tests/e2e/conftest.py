@@ -17,10 +17,12 @@ import pytest
 
 from tests.e2e import dump
 from tests.once import made_once
-from tools.cluster import objects, origin, server
-from tools.deploy import bundles, readiness
-from tools.deploy.programs import ask_kubectl
-from tools.deploy.release import Release
+from tools import objects
+from tools.clients import ask_kubectl
+from tools.cluster import origin, server
+from tools.deploy import bundles
+from tools.deploy.rollout import readiness
+from tools.deploy.rollout.release import Release
 from tools.programs import ProgramError, run
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tools.clients import ask_kubectl
 from tools.cluster import kind
-from tools.deploy.programs import ask_kubectl
 from tools.programs import ProgramError
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from tools.deploy.programs import helm, kubectl
+from tools.clients import helm, kubectl
 from tools.programs import run
 
 if TYPE_CHECKING:

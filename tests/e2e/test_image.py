@@ -12,7 +12,7 @@ from tests.conformance.target import free_port
 from tests.e2e.conftest import OLD
 from tools.cluster import docker, server
 from tools.deploy import smoke
-from tools.deploy.doors import Door
+from tools.deploy.rollout.doors import Door
 from tools.programs import ProgramError, run
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.conftest import NEW, OLD, ROOT
-from tools.deploy.programs import ask_kubectl
+from tools.clients import ask_kubectl
 from tools.programs import ProgramError, run
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tools import gotools
-from tools.cluster import archives, kind, knative, names, node, objects, origin, sources
+from tools import gotools, objects
+from tools.cluster import archives, kind, knative, names, node, origin, sources
 from tools.errors import ClusterError
 
 if TYPE_CHECKING:

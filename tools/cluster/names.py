@@ -1,6 +1,6 @@
 """Names inside the cluster: knows how to let CoreDNS answer for the cluster alone; knows nothing of any outside."""
 
-from tools.cluster import objects
+from tools import objects
 from tools.errors import ClusterError
 
 NAMESPACE = "kube-system"

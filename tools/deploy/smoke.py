@@ -9,8 +9,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from tools.deploy.doors import Door
-from tools.deploy.release import CHART
+from tools.deploy.rollout.doors import Door
+from tools.deploy.rollout.release import CHART
 from tools.errors import ClusterError
 from tools.programs import run
 

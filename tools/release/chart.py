@@ -6,7 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
-from tools.deploy.programs import ask_helm
+from tools.clients import ask_helm
 from tools.release.checkout import CHART
 from tools.release.place import ReleaseError, Repository
 from tools.release.record import Record
