@@ -242,7 +242,7 @@ release-sign: setup ## Sign what was published last, with cosign
 ##@ Upkeep
 
 .PHONY: tools
-tools: setup ## Build Helm 3 and 4, helm-unittest, kubeconform and actionlint into the user's cache, once
+tools: setup ## Build Helm 3 and 4, helm-unittest, kubeconform, actionlint and crane into the user's cache, once
 	@$(RUN) tools/gotools.py
 
 .PHONY: manifests
