@@ -6,6 +6,7 @@ import ast
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -239,16 +240,21 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
     assert cycles(RUNNING) == []
 
 
-def declared(*extras: str) -> set[str]:
-    """Read which modules the declared dependencies bring.
+PROJECT = tomllib.loads(ROOT.joinpath("pyproject.toml").read_text("utf-8"))
+EXTRAS = PROJECT["project"]["optional-dependencies"]
+GROUPS = PROJECT["dependency-groups"]
+
+
+def declared(lines: list[str]) -> set[str]:
+    """Read which modules the server's dependencies and further ones bring.
 
     Args:
-        *extras: Names of optional dependencies to add to those of the server.
+        lines: Requirements beyond those of the server; one that is not installed here brings a module of its name.
     """
-    project = tomllib.loads(ROOT.joinpath("pyproject.toml").read_text("utf-8"))["project"]
-    lines = project["dependencies"] + [line for extra in extras for line in project["optional-dependencies"][extra]]
-    wanted = {_normal(line) for line in lines}
-    return {module for module, names in packages_distributions().items() if wanted & {_normal(name) for name in names}}
+    wanted = {_normal(line) for line in [*PROJECT["project"]["dependencies"], *lines]}
+    brought = packages_distributions()
+    found = {module for module, names in brought.items() if wanted & {_normal(name) for name in names}}
+    return found | {name.replace("-", "_") for name in wanted}
 
 
 def _normal(requirement: str) -> str:
@@ -258,17 +264,31 @@ def _normal(requirement: str) -> str:
     return name.lower().replace("_", "-").replace(".", "-")
 
 
-@pytest.mark.parametrize(
-    ("package", "extras"),
-    [("model_server", ("onnx",)), ("training", ("training", "onnx-convert"))],
-    ids=["model_server", "training"],
-)
-def test_every_library_that_is_imported_is_declared(package: str, extras: tuple[str, ...]) -> None:
-    """What comes only by way of another dependency may vanish with its next version."""
-    allowed = declared(*extras) | sys.stdlib_module_names | {"model_server", "training"}
-    tops = {name.split(".")[0] for module, names in ALL.items() if within(module, (package,)) for name in names}
+#: What each package may import beside the server's dependencies: packages of ours, and requirements.
+DEVELOPMENT = [*chain(*EXTRAS.values()), *GROUPS["dev"]]
+COMPARED = [*chain(*(lines for group, lines in GROUPS.items() if group.startswith("bench-")))]
+DECLARED: dict[str, tuple[set[str], list[str]]] = {
+    "model_server": ({"model_server"}, EXTRAS["onnx"]),
+    "training": ({"model_server", "training"}, EXTRAS["training"] + EXTRAS["onnx-convert"]),
+    "tools": ({"tools"}, DEVELOPMENT),
+    "benchmarks": ({"model_server", "training", "tools", "benchmarks"}, DEVELOPMENT + COMPARED),
+    "tests": ({"model_server", "training", "tools", "benchmarks", "tests"}, DEVELOPMENT),
+}
 
-    assert tops - allowed == set()
+
+@pytest.mark.parametrize("package", sorted(DECLARED))
+def test_every_library_that_is_imported_is_declared(package: str) -> None:
+    """What comes only by way of another dependency may vanish with its next version."""
+    own, lines = DECLARED[package]
+    tops = {name.split(".")[0] for names in modules(package).values() for name in names}
+
+    assert tops - own - declared(lines) - sys.stdlib_module_names == set()
+
+
+def test_a_library_that_comes_by_way_of_another_is_not_declared() -> None:
+    """The check above must be able to fail: requests is installed here, because Kubernetes' client asks for it."""
+    assert "requests" in packages_distributions()
+    assert "requests" not in declared(DEVELOPMENT)
 
 
 TOOLS = modules("tools")
