@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -40,10 +41,26 @@ def test_a_release_that_reports_nothing_has_no_shares() -> None:
     assert traffic.shares({}) == []
 
 
+def deploy(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of a deployment where there is no cluster."""
+    command = [sys.executable, "-m", "tools.deploy", *words]
+    environment = {**os.environ, "KUBECONFIG": os.devnull}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
 def test_a_canary_without_a_share_ends_before_it_asks_a_cluster() -> None:
     """The command says what it misses, and there is no cluster here that it could ask."""
-    words = [sys.executable, "-m", "tools.deploy", "canary", "--mode", "knative", "--percent", "-1"]
-    done = subprocess.run(words, cwd=ROOT, env={"KUBECONFIG": "/dev/null"}, capture_output=True, text=True, check=False)
+    done = deploy("canary", "--mode", "knative", "--percent", "-1")
 
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "canary: give a share from 0 to 100, such as PERCENT=10\n"
+
+
+@pytest.mark.parametrize("command", [["smoke"], ["canary", "--percent", "10"], ["promote"], ["rollback"]], ids=" ".join)
+def test_a_command_without_a_cluster_says_so(command: list[str]) -> None:
+    """In one line, with the way to a cluster."""
+    done = deploy(*command)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"{command[0]}: the kubeconfig names no cluster (")
+    assert done.stderr.endswith("`make cluster-up` makes one\n")
