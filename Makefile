@@ -1,4 +1,4 @@
-# Every task of the repository. `make help` lists them; `make run` and `make test` need only make and Python 3.11 to 3.13.
+# Every task of the repository. `make help` lists them; `make run` needs make and Python 3.11 to 3.13, `make test` curl too.
 
 MODEL ?= breast-cancer
 REGISTRY ?= artifacts
@@ -114,9 +114,10 @@ arrows: setup ## Which module may import which
 	@$(RUN) -m pytest -q tests/test_arrows.py
 
 .PHONY: workflows
-workflows: setup ## actionlint over .github/workflows; built into the user's cache the first time
-	@linter=$$($(RUN) tools/gotools.py --path actionlint | tail -n 1) && \
+workflows: setup ## actionlint and zizmor over .github; the first is built into the user's cache the first time
+	@linter=$$($(RUN) -m tools.gotools --path actionlint | tail -n 1) && \
 		"$$linter" -shellcheck= -pyflakes= && echo 'workflows: actionlint has nothing to say'
+	@$(VENV)/bin/zizmor --offline --persona=auditor --strict-collection --no-progress --quiet .github
 
 .PHONY: cover
 cover: setup ## Every test, and the lines they miss as pages in htmlcov/
@@ -128,7 +129,7 @@ chart: setup tools ## The chart alone: lint and suites in both Helms, schemas, P
 
 .PHONY: chart-mutate
 chart-mutate: setup tools ## Break the chart in every place, one at a time; its suites must notice (EVERY=10: each tenth; ONLY=_guards: what has that in its file or text)
-	@$(RUN) tools/chartmutations.py --every $(or $(EVERY),1) $(if $(ONLY),--only $(ONLY))
+	@$(RUN) -m tools.chartmutations --every $(or $(EVERY),1) $(if $(ONLY),--only $(ONLY))
 
 .PHONY: conformance
 conformance: setup ## The black-box suite alone; BASE_URL=http://host:port points it at a running server
@@ -242,13 +243,12 @@ release-sign: setup ## Sign what was published last, with cosign
 ##@ Upkeep
 
 .PHONY: tools
-tools: setup ## Build Helm 3 and 4, helm-unittest, kubeconform, actionlint and crane into the user's cache, once
-	@$(RUN) tools/gotools.py
+tools: setup ## Build Helm 3 and 4, helm-unittest, kubeconform, helm-docs, oasdiff, actionlint and crane into the user's cache, once
+	@$(RUN) -m tools.gotools
 
 .PHONY: manifests
-manifests: setup tools ## Render manifests/ and the table of values in the chart's README
-	@$(RUN) tools/manifests.py
-	@$(RUN) tools/chartreadme.py
+manifests: setup tools ## Render manifests/, and the chart's README by helm-docs
+	@$(RUN) -m tools.manifests
 
 .PHONY: image
 image: ## Build the server's image with Docker, as model-server:VERSION
@@ -256,7 +256,7 @@ image: ## Build the server's image with Docker, as model-server:VERSION
 
 .PHONY: lock
 lock: setup ## Resolve pyproject.toml into locks/; UPGRADE=--upgrade takes the newest versions
-	@UV=$(UV) $(RUN) tools/locks.py $(UPGRADE)
+	@UV=$(UV) $(RUN) -m tools.locks $(UPGRADE)
 
 .PHONY: clean
 clean: ## Remove the environment, caches and reports; the bundles in REGISTRY stay

@@ -294,7 +294,7 @@ def test_a_library_that_comes_by_way_of_another_is_not_declared() -> None:
 TOOLS = modules("tools")
 #: Where the tools use libraries: the chart's, and what speaks with a cluster. The others run before there is any.
 WITH_LIBRARIES = (
-    *(f"tools.{name}" for name in ("chartmutations", "chartreadme", "kubeschemas", "manifests")),
+    *(f"tools.{name}" for name in ("chartmutations", "kubeschemas", "manifests")),
     *("tools.objects", "tools.cluster", "tools.deploy"),
 )
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tools import locks
+from tools import gotools, locks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +44,8 @@ def paths() -> Iterator[Path]:
     """Walk the files of the checkout without those that git ignores; works where there is no git."""
     for folder, folders, files in os.walk(ROOT):
         folders[:] = [name for name in folders if name in HIDDEN or not (name.startswith(".") or name in LEFT_OUT)]
-        yield from (Path(folder, name) for name in files if not name.startswith(".coverage"))
+        # In a second worktree .git is a file, which names a folder of this machine.
+        yield from (Path(folder, name) for name in files if name != ".git" and not name.startswith(".coverage"))
 
 
 def name_of(requirement: str) -> str:
@@ -126,6 +127,14 @@ def test_every_direct_dependency_has_its_reason() -> None:
     rows = re.findall(r"^\| ([a-z][a-z0-9-]*) \| \S.+ \|$", text, re.MULTILINE)
 
     assert [name_of(line) for group in groups for line in group] == [name for name in rows if name != "package"]
+
+
+def test_every_go_program_has_its_reason() -> None:
+    """docs/dependencies.md lists exactly what `make tools` builds."""
+    text = ROOT.joinpath("docs/dependencies.md").read_text("utf-8")
+    rows = re.findall(r"^\| (`[^|]+`) \| \S.+ \|$", text, re.MULTILINE)
+
+    assert [name for row in rows for name in re.findall(r"`([^`]+)`", row)] == list(gotools.TOOLS)
 
 
 def test_every_excused_rule_has_its_reason() -> None:

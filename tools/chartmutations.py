@@ -19,8 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from tools import gotools
 
 CHART = Path(__file__).resolve().parent.parent / "charts" / "model-server"
