@@ -211,7 +211,7 @@ e2e: cluster-up ## Make the cluster and run the end-to-end tests on it; the clus
 ##@ Upkeep
 
 .PHONY: tools
-tools: setup ## Build Helm 3 and 4, helm-unittest, kubeconform, helm-docs, oasdiff and actionlint into the user's cache, once
+tools: setup ## Build Helm 3 and 4, helm-unittest, kubeconform, helm-docs, oasdiff, actionlint and crane into the user's cache, once
 	@$(RUN) -m tools.gotools
 
 .PHONY: manifests

@@ -10,10 +10,11 @@ import pytest
 
 from tests.conformance.target import free_port
 from tests.e2e.conftest import OLD
-from tools.cluster import docker, objects, server
-from tools.cluster.commands import ClusterError, run
+from tools import objects
+from tools.cluster import docker, server
 from tools.deploy import smoke
-from tools.deploy.doors import Door
+from tools.deploy.rollout.doors import Door
+from tools.programs import ProgramError, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,6 +89,6 @@ def test_an_image_without_a_shared_library_fails_the_smoke(image: str, bundle: P
     mount = ["--volume", f"{bundle}:/mnt/models:ro"]
     with (
         container(crippled, mount, ["--model_name=iris", "--model_dir=/mnt/models"]) as door,
-        pytest.raises(ClusterError, match="not ready"),
+        pytest.raises(ProgramError, match="not ready"),
     ):
         smoke.run_smoke(door, bundle, timeout_s=10)
