@@ -38,7 +38,7 @@ LONGEST = (
     "process/test_start.py",
     "process/test_broken_bundles.py",
     "conformance/test_operations.py",
-    "model_server/test_compiled_models.py",
+    "compiled/test_models.py",
     "process/test_settings.py",
     "edge/test_server.py",
     "training/test_run.py",

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     Lines = Callable[[], list[dict[str, Any]]]
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 FULL = RequestRecord("v1", "POST", "/x", 200, 0.0123456, "7", "linear", "1.0.0", 3, "")
 
 
