@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from model_server import bundle, compiled, onnx, sources
+from model_server import bundle, compiled, onnx
 from model_server.checks import Status, worst
 from model_server.errors import BundleError, BundleIncompatible, GoldenMismatch, ModelServerError, NotSupported
 from model_server.predictor import Predictor
+from model_server.sources.uri import from_uri
 from model_server.telemetry import Stopwatch, logger
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def build(wanted: Wanted) -> LoadedBundle:
 
 def _built(wanted: Wanted) -> LoadedBundle:
     watch = Stopwatch()
-    directory = sources.from_uri(wanted.uri, wanted.name, wanted.version)
+    directory = from_uri(wanted.uri, wanted.name, wanted.version)
     verified = bundle.verify(directory, expected_digest=wanted.digest, libraries=wanted.libraries)
     for warning in verified.warnings:
         logger.warning("library differs: %s", warning)

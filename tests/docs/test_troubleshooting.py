@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client import CollectorRegistry
 
-from model_server import bundle, settings, sources, telemetry
+from model_server import bundle, settings, telemetry
 from model_server.contract import Contract
 from model_server.edge.embedded import RunningServer
 from model_server.errors import ModelServerError
+from model_server.sources import uri
 from tests.docs.pages import ROOT, page
 from tests.model_server import making
 from training.__main__ import main as train
@@ -27,12 +28,12 @@ def no_production(folder: Path) -> str:
     """Ask for a model of which no version was promoted."""
     folder.joinpath("artifacts", "wine", "1.0.0").mkdir(parents=True)
     folder.joinpath("artifacts", "wine", "1.0.0", "manifest.json").write_text("{}")
-    return said_by(lambda: sources.from_uri(str(folder / "artifacts"), "wine"))
+    return said_by(lambda: uri.from_uri(str(folder / "artifacts"), "wine"))
 
 
 def no_registry(folder: Path) -> str:
     """Point at a folder that is not there."""
-    return said_by(lambda: sources.from_uri(str(folder / "artifacts"), "wine"))
+    return said_by(lambda: uri.from_uri(str(folder / "artifacts"), "wine"))
 
 
 def port_in_use(folder: Path) -> str:
