@@ -10,7 +10,8 @@ from model_server.checks import Status, worst
 from model_server.errors import BundleError, BundleIncompatible, GoldenMismatch, ModelServerError, NotSupported
 from model_server.predictor import Predictor
 from model_server.sources.uri import from_uri
-from model_server.telemetry import Stopwatch, logger
+from model_server.telemetry.logs import logger
+from model_server.telemetry.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from model_server.contract import Contract

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client import CollectorRegistry
 
-from model_server import bundle, settings, telemetry
+from model_server import bundle, settings
 from model_server.contract import Contract
 from model_server.edge.embedded import RunningServer
 from model_server.errors import ModelServerError
 from model_server.sources import uri
+from model_server.telemetry.metrics import Metrics
 from tests.docs.pages import ROOT, page
 from tests.model_server import making
 from training.__main__ import main as train
@@ -45,7 +46,7 @@ def port_in_use(folder: Path) -> str:
         chosen = settings.load(
             ["--model_dir", str(folder), "--http_host", "127.0.0.1", "--http_port", port, "--grpc_port", "0"], {}
         )
-        return said_by(lambda: RunningServer(chosen, telemetry.Metrics(CollectorRegistry()))).replace(port, "8080")
+        return said_by(lambda: RunningServer(chosen, Metrics(CollectorRegistry()))).replace(port, "8080")
 
 
 def other_scikit_learn(folder: Path) -> str:
