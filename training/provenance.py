@@ -25,6 +25,7 @@ CORE = (
     "monitoring",
     "onnx",
     "output",
+    "parity",
     "predictor",
 )
 _ROOT = Path(__file__).resolve().parent.parent
