@@ -15,7 +15,7 @@ import time
 from typing import TYPE_CHECKING
 
 from model_server.errors import ConfigError
-from model_server.telemetry import logger
+from model_server.telemetry.logs import logger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

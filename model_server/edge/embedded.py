@@ -10,7 +10,7 @@ from model_server.errors import BugError, BundleError, ModelServerError
 
 if TYPE_CHECKING:
     from model_server.settings import Settings
-    from model_server.telemetry import Metrics
+    from model_server.telemetry.metrics import Metrics
 
 
 class RunningServer:

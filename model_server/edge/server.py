@@ -31,13 +31,16 @@ from model_server.serving.loaded import Wanted
 from model_server.serving.observers import Observers
 from model_server.serving.repository import BundleRepository
 from model_server.serving.service import Service
-from model_server.telemetry import Metrics, Stopwatch, Telemetry, logger, write_later
+from model_server.telemetry.logs import logger, write_later
+from model_server.telemetry.requests import Telemetry
+from model_server.telemetry.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from model_server.serving.observers import Observer
     from model_server.settings import Settings
+    from model_server.telemetry.metrics import Metrics
 
 
 class _QuietServer(uvicorn.Server):

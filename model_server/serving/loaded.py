@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from model_server import bundle, compiled, onnx, sources
+from model_server import bundle, compiled, onnx
 from model_server.approval import admit
 from model_server.checks import Status, worst
 from model_server.errors import BundleError, BundleIncompatible, GoldenMismatch, ModelServerError, NotSupported
 from model_server.predictor import Predictor
-from model_server.telemetry import Stopwatch, logger
+from model_server.sources.uri import from_uri, record_of
+from model_server.telemetry.logs import logger
+from model_server.telemetry.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from model_server.approval import Approval
@@ -125,7 +127,7 @@ def build(wanted: Wanted) -> LoadedBundle:
 
 def _built(wanted: Wanted) -> LoadedBundle:
     watch = Stopwatch()
-    directory = sources.from_uri(wanted.uri, wanted.name, wanted.version)
+    directory = from_uri(wanted.uri, wanted.name, wanted.version)
     verified = bundle.verify(directory, expected_digest=wanted.digest, libraries=wanted.libraries)
     for warning in verified.warnings:
         logger.warning("library differs: %s", warning)
@@ -147,7 +149,7 @@ def _built(wanted: Wanted) -> LoadedBundle:
 
 
 def _approved(verified: bundle.Verified, wanted: Wanted) -> Approval:
-    record = sources.record_of(verified.directory, wanted.uri)
+    record = record_of(verified.directory, wanted.uri)
     verdict = admit(verified, record, allow_unapproved=wanted.allow_unapproved)
     if not verdict.is_served:
         logger.warning("served although not approved: %s", verdict.why)

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from model_server.errors import ModelNotFound, ModelNotReady, ModelServerError, VersionNotFound
 from model_server.serving.loaded import build
-from model_server.telemetry import logger
+from model_server.telemetry.logs import logger
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from model_server.serving.loaded import LoadedBundle, Wanted
-    from model_server.telemetry import Metrics
+    from model_server.telemetry.metrics import Metrics
 
 
 class BundleRepository:

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from model_server.edge.api.operations import routes
 from model_server.settings import ENVIRONMENT, Settings
-from model_server.telemetry import Metrics
+from model_server.telemetry.metrics import Metrics
 from tests.docs import raised
 from tests.docs.pages import PAGES, ROOT
 from training import config as configs

@@ -9,7 +9,7 @@ import pytest
 
 from model_server import settings
 from model_server.edge.api.operations import routes
-from model_server.telemetry import REQUEST_KEYS
+from model_server.telemetry.requests import REQUEST_KEYS
 from tests.docs import tables
 from tests.docs.conftest import walk_in
 from tests.docs.pages import ROOT, page

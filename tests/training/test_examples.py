@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from model_server.bundle import open_bundle, verify
 from model_server.checks import Status, worst
 from model_server.predictor import Predictor
-from model_server.sources import from_uri
+from model_server.sources.uri import from_uri
 from training.__main__ import main
 from training.figures import Figures
 

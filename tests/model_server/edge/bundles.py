@@ -24,7 +24,7 @@ from model_server import settings
 from model_server.bundle import write
 from model_server.contract import Contract, Feature, Output, Tier
 from model_server.edge.embedded import RunningServer
-from model_server.telemetry import Metrics
+from model_server.telemetry.metrics import Metrics
 from tests.model_server import making
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ from model_server.errors import (
 )
 from model_server.serving.loaded import Wanted, build
 from model_server.serving.repository import BundleRepository
-from model_server.telemetry import Metrics
+from model_server.telemetry.metrics import Metrics
 from tests.model_server import making
 from tests.model_server.edge import bundles
 from tests.model_server.edge.bundles import NUMBERS, TOKEN, promote, registry_of_two, serving, wait_for

@@ -20,7 +20,7 @@ from model_server.serving.call import PLAIN, BatchResult, Call, Options, Result,
 from model_server.serving.observers import Observers
 from model_server.serving.runner import QUICK_S, BatchKey, BatchRunner, Pace
 from model_server.serving.tensors import Tensor
-from model_server.telemetry import Metrics
+from model_server.telemetry.metrics import Metrics
 from model_server.wire.tensors import decode_raw
 from tests.model_server.edge.bundles import NUMBERS, PEOPLE
 

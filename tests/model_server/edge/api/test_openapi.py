@@ -24,7 +24,7 @@ from model_server.edge.server import BundleServer
 from model_server.errors import ANSWERED
 from model_server.manifest import Serving
 from model_server.serving.datatypes import DATATYPES
-from model_server.telemetry import Metrics
+from model_server.telemetry.metrics import Metrics
 from tests.model_server.edge import bundles
 from tests.model_server.edge import facade_bundles as models
 from tests.model_server.edge.api import published

@@ -29,9 +29,10 @@ from sklearn.preprocessing import (
     TargetEncoder,
 )
 
-from model_server.compiled import Preprocessing, Unforeseen, preprocessing
+from model_server.compiled.preprocessing import Preprocessing, preprocessing
 from model_server.contract import Contract, Feature
 from model_server.explain.additive import dense
+from model_server.parity.unforeseen import Unforeseen
 from tests.model_server import making
 from tests.model_server.drawing import few
 

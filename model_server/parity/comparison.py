@@ -1,4 +1,4 @@
-"""Comparison: two models asked the same rows; knows answers and their differences, not what is admitted."""
+"""Comparison: a pipeline and a stand-in predict the same rows; how far apart they are, not what is admitted."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from model_server.compiled.compiled_model import Compiled
-    from model_server.compiled.inputs import Array
-    from model_server.compiled.probes import Kind, Probes
     from model_server.contract import Output
     from model_server.frame import Frame
-    from model_server.predictor import Model, Predictor
+    from model_server.parity.probes import Kind, Probes
+    from model_server.predictor import Array, Model, Predictor
 
 #: Rows of a kind that the pipeline itself is asked one at a time; each costs milliseconds.
 MOST_ASKED_ALONE = 16
@@ -56,15 +54,18 @@ class Comparison:
         self.kinds |= {kind} if difference else set()
 
 
-def compare(predictor: Predictor, compiled: Compiled, rows: Probes, singles: int) -> Comparison:
-    """Ask a predictor's pipeline and the compiled one.
+def compare(
+    predictor: Predictor, stand_in: Model, rows: Probes, singles: int, *, neighbours_matter: bool
+) -> Comparison:
+    """Compare the answers of a predictor's pipeline and of a stand-in.
 
     Args:
         predictor: Asks the pipeline itself.
-        compiled: What may take its place.
+        stand_in: What may take its place.
         rows: The rows to ask.
         singles: How many rows of each kind are also asked one at a time, because few rows take another way through the
             kernels.
+        neighbours_matter: Whether the pipeline's own answer for a row may depend on how many rows it is given.
 
     Returns:
         What was seen.
@@ -73,11 +74,11 @@ def compare(predictor: Predictor, compiled: Compiled, rows: Probes, singles: int
     for kind, frame in rows.frames.items():
         for name in _asked(predictor.contract.output):
             for expected, some in _answered(fitted, name, frame):
-                found.note(kind, expected, _answer(compiled, name, some))
-                asks = compiled.kernel.neighbours_matter  # else a row's part of the answer is its answer
-                for row in lone_rows(some, min(singles, MOST_ASKED_ALONE) if asks else singles):
+                found.note(kind, expected, _answer(stand_in, name, some))
+                for row in lone_rows(some, min(singles, MOST_ASKED_ALONE) if neighbours_matter else singles):
                     alone, part = some.take(row), None if expected is None else expected[row]
-                    found.note(kind, _answer(fitted, name, alone) if asks else part, _answer(compiled, name, alone))
+                    lone = _answer(fitted, name, alone) if neighbours_matter else part
+                    found.note(kind, lone, _answer(stand_in, name, alone))
     return found
 
 

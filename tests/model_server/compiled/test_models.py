@@ -18,12 +18,13 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, PowerTransformer, StandardScaler
 from threadpoolctl import threadpool_limits
 
-from model_server.compiled import Compiled, Unforeseen
+from model_server.compiled.compiled_model import CompiledModel
 from model_server.compiled.inputs import Given
 from model_server.compiled.joined import MOST_NODES, JoinedTrees
 from model_server.compiled.models import compile_model
 from model_server.compiled.ranked import RankedTrees
 from model_server.contract import Contract, Feature
+from model_server.parity.unforeseen import Unforeseen
 from model_server.predictor import Fitted
 from tests.model_server import making
 from tests.model_server.drawing import few
@@ -124,7 +125,7 @@ OTHERS: dict[str, Any] = {
 
 
 @cache
-def fitted(kind: str, name: str, n_classes: int = 0) -> tuple[Fitted, Compiled]:
+def fitted(kind: str, name: str, n_classes: int = 0) -> tuple[Fitted, CompiledModel]:
     """Fit behind a scaler and compile, once."""
     estimator = {"tree": TREES, "linear": LINEAR, "scored": SCORED, "tree value": TREE_REGRESSIONS}.get(
         kind, REGRESSIONS
@@ -133,13 +134,15 @@ def fitted(kind: str, name: str, n_classes: int = 0) -> tuple[Fitted, Compiled]:
     return compiled(pipeline.fit(X, LABELS[n_classes] if n_classes else VALUES), MANY)
 
 
-def compiled(pipeline: Any, sample: Frame) -> tuple[Fitted, Compiled]:
+def compiled(pipeline: Any, sample: Frame) -> tuple[Fitted, CompiledModel]:
     """Compile a fitted pipeline."""
     model = Fitted(pipeline, is_numeric=sample.matrix is not None)
-    return model, Compiled(model, sample.take(slice(0, 10)))
+    return model, CompiledModel(model, sample.take(slice(0, 10)))
 
 
-def assert_alike(models: tuple[Fitted, Compiled], asks: Sequence[str], frame: Frame, tolerance: float = 0.0) -> None:
+def assert_alike(
+    models: tuple[Fitted, CompiledModel], asks: Sequence[str], frame: Frame, tolerance: float = 0.0
+) -> None:
     """Ask both models the same rows: at once, in parts, and each alone; labels must be the same at any tolerance."""
     model, fast = models
     for ask in asks:
@@ -373,7 +376,7 @@ def test_an_estimator_of_unknown_columns_is_left_with_its_whole_pipeline(estimat
     model = Fitted(estimator.fit(TABLE.as_dataframe(), LABELS[2]), is_numeric=False)
 
     with pytest.raises(Unforeseen, match="Quiet"):
-        Compiled(model, TABLE)
+        CompiledModel(model, TABLE)
 
 
 def test_a_classifier_of_several_labels_is_asked_itself() -> None:

@@ -1,4 +1,4 @@
-"""Probes: the rows on which compiled kernels are compared with the pipeline; knows which are telling, no verdict."""
+"""Probes: the rows on which a stand-in is compared with the pipeline, chosen where a difference would show."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from model_server.compiled.encoders import UNKNOWN_TEXT
-from model_server.compiled.substitution import Substitution
-from model_server.compiled.thresholds import neighbours
 from model_server.frame import join_frames
+from model_server.parity.substitution import Substitution
+from model_server.parity.thresholds import neighbours
 
 if TYPE_CHECKING:
-    from model_server.compiled.kernel import Splits
     from model_server.contract import Contract
     from model_server.feature import Feature
     from model_server.frame import Frame
+    from model_server.parity.splits import Splits
 
 Kind = Literal["golden", "sample", "splits", "missing", "categories"]
 
+#: A text that is a category of nobody's; should it be one, unknown texts are left to the encoder.
+UNKNOWN_TEXT = "\x00no category"
 #: Values of one category column that are tried; more are as the first ones.
 MOST_CATEGORIES = 200
 
@@ -60,7 +61,7 @@ class Probes:
 
 
 def probes(
-    contract: Contract, golden: Frame, sample: Frame | None, splits: tuple[Splits, ...], effort: Effort
+    contract: Contract, golden: Frame, sample: Frame | None, splits: tuple[Splits[Frame], ...], effort: Effort
 ) -> Probes:
     """Choose rows to compare on; equal arguments give equal rows."""
     beside = [neighbours(some, contract, golden, max(1, effort.splits // len(splits))) for some in splits]

@@ -24,14 +24,14 @@ from sklearn.tree import DecisionTreeRegressor
 
 from model_server import onnx
 from model_server.bundle import Bundle, Golden, Verified, open_bundle, verify, write
-from model_server.compiled import PARITY, OnnxParity, Parity
 from model_server.contract import Contract, Feature, Output
 from model_server.errors import BundleTampered
 from model_server.manifest import canonical_json
 from model_server.onnx.close import CloseCalls
-from model_server.onnx.converted_model import Converted, steps_before
+from model_server.onnx.converted_model import ConvertedModel, steps_before
 from model_server.onnx.session import Session
 from model_server.output import Tier
+from model_server.parity.record import PARITY, OnnxParity, Parity
 from model_server.predictor import Predictor
 from model_server.serving.loaded import Wanted, build
 from tests.model_server import making
@@ -234,7 +234,7 @@ def test_a_value_that_a_step_refuses_is_refused(tmp_path: Path) -> None:
     plain = Predictor(Bundle(Verified(tmp_path, making.manifest(contract), digest=""), pipeline, golden))
     made, content = convert(plain, seen, TOLERANCE)
     assert content is not None, made.reason
-    model = Converted(
+    model = ConvertedModel(
         plain.fitted, steps_before(plain.fitted, seen), Session(content), CloseCalls(contract.output, TOLERANCE)
     )
 

@@ -1,4 +1,4 @@
-"""Thresholds: rows one step of the number line to either side of a model's splits; knows no estimator by name.
+"""Thresholds: rows one step of the number line to either side of a model's splits.
 
 A split is on a column that the pipeline's steps computed. The feature's value at which that column crosses the
 threshold is found by bisecting the feature's own numbers, down to two neighbours: two floats with none between them, or
@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from model_server.columns import EXACT_INT, LARGEST_FLOAT
-from model_server.compiled.inputs import Array, Unforeseen, inputs_of, matrix_of
-from model_server.compiled.substitution import Substitution
+from model_server.parity.substitution import Substitution
+from model_server.parity.unforeseen import Unforeseen
 
 if TYPE_CHECKING:
-    from model_server.compiled.kernel import Splits
     from model_server.contract import Contract
     from model_server.feature import Feature
     from model_server.frame import Frame
+    from model_server.parity.splits import Splits
+    from model_server.predictor import Array
 
 #: Features that are tried at once: their rows are a table as wide as all features.
 AT_ONCE = 64
@@ -48,7 +49,7 @@ class Neighbours:
         return 0 if self.frame is None else self.frame.n_rows // 2
 
 
-def neighbours(splits: Splits, contract: Contract, base: Frame, most: int) -> Neighbours:
+def neighbours(splits: Splits[Frame], contract: Contract, base: Frame, most: int) -> Neighbours:
     """Find rows beside the splits of a model.
 
     Args:
@@ -76,13 +77,9 @@ def neighbours(splits: Splits, contract: Contract, base: Frame, most: int) -> Ne
         return Neighbours(None, len(pairs))
 
 
-def _computed(splits: Splits, frame: Frame) -> Array:
-    return matrix_of(splits.before(inputs_of(frame)))
-
-
-def _feeds(splits: Splits, contract: Contract, base: Frame) -> Array:
+def _feeds(splits: Splits[Frame], contract: Contract, base: Frame) -> Array:
     """Name a number feature that moves each column; -1 for none. int64 [C]."""
-    before = _computed(splits, base)
+    before = splits.before(base)
     feeding = np.full(before.shape[1], -1)
     numbers = [at for at, feature in enumerate(contract.features) if feature.dtype in ("float", "int")]
     for start in range(0, len(numbers), AT_ONCE):
@@ -90,7 +87,7 @@ def _feeds(splits: Splits, contract: Contract, base: Frame) -> Array:
         # A low and a high value each: one of them is another than the row's own.
         turns = np.repeat(np.arange(len(some)), 2)
         ends = np.array([_range(contract.features[at]) for at in some.tolist()]).ravel()
-        moved = _computed(splits, Substitution(base, np.repeat(some, 2), turns).put(ends))
+        moved = splits.before(Substitution(base, np.repeat(some, 2), turns).put(ends))
         own = before[turns % base.n_rows]
         changed = ((moved != own) & ~(np.isnan(moved) & np.isnan(own))).reshape(len(some), 2, -1).any(axis=1)
         found = np.where(changed.any(axis=0), some[changed.argmax(axis=0)], -1)
@@ -104,14 +101,14 @@ def _range(feature: Feature) -> tuple[float, float]:
     return max(low, -largest), min(high, largest)
 
 
-def _bisected(splits: Splits, contract: Contract, base: Frame, pairs: Array, feature: Array) -> Frame | None:
+def _bisected(splits: Splits[Frame], contract: Contract, base: Frame, pairs: Array, feature: Array) -> Frame | None:
     ranges = np.array([_range(each) for each in contract.features])[feature]
     whole = np.array([each.dtype == "int" for each in contract.features])[feature]
     column, threshold = pairs[:, 0].astype(np.int64), pairs[:, 1]
     rows, each = Substitution(base, feature), np.arange(len(pairs))
 
     def goes_left(keys: Array) -> Array:
-        numbers = _computed(splits, rows.put(_numbers(keys, whole)))[each, column]
+        numbers = splits.before(rows.put(_numbers(keys, whole)))[each, column]
         left: Array = (numbers.astype(np.float32) if splits.single else numbers) <= threshold
         return left
 

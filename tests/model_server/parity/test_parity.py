@@ -16,14 +16,13 @@ from sklearn.preprocessing import KBinsDiscretizer, OneHotEncoder, OrdinalEncode
 from sklearn.tree import DecisionTreeRegressor
 
 from model_server.bundle import Bundle, Golden, Verified, open_bundle, write
-from model_server.compiled import PARITY, Compiled, Parity, choose, measure, recorded
-from model_server.compiled.comparison import Comparison
-from model_server.compiled.encoders import UNKNOWN_TEXT
-from model_server.compiled.inputs import inputs_of, matrix_of
-from model_server.compiled.probes import LOADING, probes
-from model_server.compiled.thresholds import neighbours
+from model_server.compiled import CompiledModel, choose, measure
 from model_server.contract import Contract, Feature, Output
 from model_server.manifest import canonical_json
+from model_server.parity.comparison import Comparison
+from model_server.parity.probes import LOADING, UNKNOWN_TEXT, probes
+from model_server.parity.record import PARITY, Parity, recorded
+from model_server.parity.thresholds import neighbours
 from model_server.predictor import Fitted, Predictor
 from tests.model_server import making
 from tests.model_server.published import published, schema
@@ -167,8 +166,8 @@ def test_unknown_categories_and_gaps_are_compared() -> None:
     """Every category of the contract, an unknown text where any is admitted, truth values and missing numbers."""
     encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
     asked = predictor(customers(encoder), MIXED, CUSTOMERS.take(range(10)))
-    kernel = Compiled(asked.fitted, CUSTOMERS.take(range(10))).kernel
-    rows = probes(MIXED, CUSTOMERS.take(range(10)), CUSTOMERS, kernel.splits, LOADING)
+    splits = CompiledModel(asked.fitted, CUSTOMERS.take(range(10))).splits
+    rows = probes(MIXED, CUSTOMERS.take(range(10)), CUSTOMERS, splits, LOADING)
     tried = rows.frames["categories"].columns
 
     assert set(tried["plan"]) == {"basic", "plus", "pro"}
@@ -230,12 +229,12 @@ def test_differences_of_large_values_are_relative() -> None:
 )
 def test_neighbours_stand_on_both_sides_of_a_split(pipeline: Any, contract: Contract, frame: Frame) -> None:
     """Two numbers with none between them, or two integers; one goes left, the other right."""
-    (splits,) = Compiled(Fitted(pipeline, is_numeric=contract.is_numeric), frame).kernel.splits
+    (splits,) = CompiledModel(Fitted(pipeline, is_numeric=contract.is_numeric), frame).splits
     beside = neighbours(splits, contract, frame.take(range(10)), 10_000)
 
     assert beside.frame is not None
     assert beside.placed > 0.5 * beside.found
-    columns = matrix_of(splits.before(inputs_of(beside.frame)))
+    columns = splits.before(beside.frame)
     numbers = columns.astype(np.float32) if splits.single else columns
     pairs = set(zip(splits.column.tolist(), splits.threshold.tolist(), strict=True))
     parted = np.zeros(beside.placed, dtype=bool)
@@ -255,7 +254,7 @@ def test_neighbours_stand_on_both_sides_of_a_split(pipeline: Any, contract: Cont
 def test_no_more_splits_are_looked_at_than_asked() -> None:
     """A forest has hundreds of thousands, and a server waits to be ready."""
     forest = RandomForestRegressor(n_estimators=20, random_state=0).fit(FRAME.matrix, X[:, 2])
-    (splits,) = Compiled(Fitted(forest, is_numeric=True), FRAME).kernel.splits
+    (splits,) = CompiledModel(Fitted(forest, is_numeric=True), FRAME).splits
     beside = neighbours(splits, NUMBERS, FRAME, 50)
 
     assert beside.found > 1000
@@ -265,7 +264,7 @@ def test_no_more_splits_are_looked_at_than_asked() -> None:
 def test_of_very_many_splits_some_are_looked_at() -> None:
     """Without sorting them first: equal ones may be counted again."""
     forest = RandomForestRegressor(n_estimators=9, random_state=0).fit(FRAME.matrix, X[:, 2])
-    (splits,) = Compiled(Fitted(forest, is_numeric=True), FRAME).kernel.splits
+    (splits,) = CompiledModel(Fitted(forest, is_numeric=True), FRAME).splits
     beside = neighbours(splits, NUMBERS, FRAME, 3)
 
     assert beside.found == len(splits.column) > 300
@@ -298,7 +297,7 @@ def tree_behind(step: Any) -> Any:
 )
 def test_splits_that_no_number_reaches_have_no_neighbours(pipeline: Any, contract: Contract, frame: Frame) -> None:
     """Categories are tried one by one instead."""
-    (splits,) = Compiled(Fitted(pipeline, is_numeric=contract.is_numeric), frame).kernel.splits
+    (splits,) = CompiledModel(Fitted(pipeline, is_numeric=contract.is_numeric), frame).splits
 
     assert neighbours(splits, contract, frame, 10).placed == 0
 

@@ -8,8 +8,8 @@ import orjson
 import pytest
 
 from model_server.errors import BundleNotFound, ConfigError
-from model_server.sources import from_uri
 from model_server.sources.local import models, precedence, read_pointer, versions
+from model_server.sources.uri import from_uri
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,4 +1,4 @@
-"""Substitution: real rows with some of their values replaced; knows the layout of frames, not which values are wise."""
+"""Substitution: real rows with some of their values replaced."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from model_server.frame import Frame
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from model_server.compiled.inputs import Array
+    from model_server.predictor import Array
 
 
 class Substitution:
