@@ -22,7 +22,7 @@ def git(root: Path, *words: str) -> str:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """One commit of a server, its lock and a page."""
-    for name in ("model_server/edge/door.py", "locks/serve.txt", "docs/page.md"):
+    for name in ("model_server/edge/gate.py", "locks/serve.txt", "docs/page.md"):
         tmp_path.joinpath(name).parent.mkdir(parents=True, exist_ok=True)
         tmp_path.joinpath(name).write_text("one\n", "utf-8")
     git(tmp_path, "init", "--quiet")
@@ -31,7 +31,7 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("name", ["model_server/edge/door.py", "locks/serve.txt", "model_server/new.py"])
+@pytest.mark.parametrize("name", ["model_server/edge/gate.py", "locks/serve.txt", "model_server/new.py"])
 def test_another_file_is_another_path(checkout: Path, name: str) -> None:
     """A changed one or a new one, in code or packages; and then it is the code of no commit."""
     before, head = serving_path.sha256(checkout), git(checkout, "rev-parse", "HEAD")
@@ -45,7 +45,7 @@ def test_another_file_is_another_path(checkout: Path, name: str) -> None:
 def test_a_moved_file_is_another_path(checkout: Path) -> None:
     """Names count: what is imported from elsewhere is not what was measured."""
     before = serving_path.sha256(checkout)
-    checkout.joinpath("model_server/edge/door.py").rename(checkout / "model_server" / "door.py")
+    checkout.joinpath("model_server/edge/gate.py").rename(checkout / "model_server" / "gate.py")
 
     assert serving_path.sha256(checkout) != before
 

@@ -10,10 +10,11 @@ import orjson
 import pytest
 from sklearn.linear_model import LinearRegression
 
-from model_server import bundle, sources
+from model_server import bundle
 from model_server.approval import METRICS, Approval, admit, judge
 from model_server.contract import Contract
 from model_server.errors import BundleNotApproved, BundleTampered
+from model_server.sources import uri as sources
 from tests.model_server import making
 
 if TYPE_CHECKING:
