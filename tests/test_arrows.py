@@ -6,6 +6,7 @@ import ast
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ LAYERS = {
         compiled
         parity
         predictor
+        approval
         bundle
         manifest
         contract
@@ -35,7 +37,7 @@ LAYERS = {
         feature
         columns
         frame
-        checks cpu garbage
+        checks cpu garbage healthcheck
         errors
     """,
     "model_server.edge": """
@@ -344,16 +346,21 @@ def test_no_types_of_the_server_form_a_circle_either() -> None:
     assert cycles(resolved(SERVER)) == []
 
 
-def declared(*extras: str) -> set[str]:
-    """Read which modules the declared dependencies bring.
+PROJECT = tomllib.loads(ROOT.joinpath("pyproject.toml").read_text("utf-8"))
+EXTRAS = PROJECT["project"]["optional-dependencies"]
+GROUPS = PROJECT["dependency-groups"]
+
+
+def declared(lines: list[str]) -> set[str]:
+    """Read which modules the server's dependencies and further ones bring.
 
     Args:
-        *extras: Names of optional dependencies to add to those of the server.
+        lines: Requirements beyond those of the server; one that is not installed here brings a module of its name.
     """
-    project = tomllib.loads(ROOT.joinpath("pyproject.toml").read_text("utf-8"))["project"]
-    lines = project["dependencies"] + [line for extra in extras for line in project["optional-dependencies"][extra]]
-    wanted = {_normal(line) for line in lines}
-    return {module for module, names in packages_distributions().items() if wanted & {_normal(name) for name in names}}
+    wanted = {_normal(line) for line in [*PROJECT["project"]["dependencies"], *lines]}
+    brought = packages_distributions()
+    found = {module for module, names in brought.items() if wanted & {_normal(name) for name in names}}
+    return found | {name.replace("-", "_") for name in wanted}
 
 
 def _normal(requirement: str) -> str:
@@ -363,25 +370,71 @@ def _normal(requirement: str) -> str:
     return name.lower().replace("_", "-").replace(".", "-")
 
 
-@pytest.mark.parametrize(
-    ("package", "extras"),
-    [("model_server", ("onnx",)), ("training", ("training", "onnx-convert"))],
-    ids=["model_server", "training"],
-)
-def test_every_library_that_is_imported_is_declared(package: str, extras: tuple[str, ...]) -> None:
-    """What comes only by way of another dependency may vanish with its next version."""
-    allowed = declared(*extras) | sys.stdlib_module_names | {"model_server", "training"}
-    tops = {name.split(".")[0] for module, names in ALL.items() if within(module, (package,)) for name in names}
+#: What each package may import beside the server's dependencies: packages of ours, and requirements.
+DEVELOPMENT = [*chain(*EXTRAS.values()), *GROUPS["dev"]]
+COMPARED = [*chain(*(lines for group, lines in GROUPS.items() if group.startswith("bench-")))]
+DECLARED: dict[str, tuple[set[str], list[str]]] = {
+    "model_server": ({"model_server"}, EXTRAS["onnx"]),
+    "training": ({"model_server", "training"}, EXTRAS["training"] + EXTRAS["onnx-convert"]),
+    "tools": ({"tools"}, DEVELOPMENT),
+    "benchmarks": ({"model_server", "training", "tools", "benchmarks"}, DEVELOPMENT + COMPARED),
+    "tests": ({"model_server", "training", "tools", "benchmarks", "tests"}, DEVELOPMENT),
+}
 
-    assert tops - allowed == set()
+
+@pytest.mark.parametrize("package", sorted(DECLARED))
+def test_every_library_that_is_imported_is_declared(package: str) -> None:
+    """What comes only by way of another dependency may vanish with its next version."""
+    own, lines = DECLARED[package]
+    tops = {name.split(".")[0] for names in modules(package).values() for name in names}
+
+    assert tops - own - declared(lines) - sys.stdlib_module_names == set()
+
+
+def test_a_library_that_comes_by_way_of_another_is_not_declared() -> None:
+    """The check above must be able to fail: requests is installed here, because Kubernetes' client asks for it."""
+    assert "requests" in packages_distributions()
+    assert "requests" not in declared(DEVELOPMENT)
+
+
+TOOLS = modules("tools")
+#: Where the tools use libraries: the chart's, and what speaks with a cluster. The others run before there is any.
+WITH_LIBRARIES = (
+    *(f"tools.{name}" for name in ("chartmutations", "kubeschemas", "manifests")),
+    *("tools.objects", "tools.cluster", "tools.deploy"),
+)
 
 
 def test_the_tools_need_no_library() -> None:
     """They run before there is an environment, but for those that name what they need it for."""
-    chart = {f"tools.{name}" for name in ("chartmutations", "chartreadme", "kubeschemas", "manifests")}
-    tools = modules("tools")
-    cluster = {name for name in tools if name.startswith(("tools.cluster", "tools.deploy"))}
-    tops = {name.split(".")[0] for module in tools.keys() - chart - cluster for name in tools[module]}
+    tops = {n.split(".")[0] for m, names in TOOLS.items() if not within(m, WITH_LIBRARIES) for n in names}
 
     assert tops <= sys.stdlib_module_names | {"tools"}
-    assert chart <= tools.keys()
+    assert [place for place in WITH_LIBRARIES if not within_any(set(TOOLS), place)] == []
+
+
+def reached(graph: dict[str, set[str]], start: str) -> set[str]:
+    """Name every module outside a place that it imports, be it by way of others."""
+    found = {module for module in graph if within(module, (start,))}
+    while further := {n for module in found for n in graph[module] if n in graph} - found:
+        found |= further
+    return {module for module in found if not within(module, (start,))}
+
+
+def test_what_is_reached_by_way_of_others_is_seen() -> None:
+    """The next check must be able to fail."""
+    assert reached({"a.x": {"b"}, "b": {"c"}, "c": set(), "d": {"a.x"}}, "a") == {"b", "c"}
+
+
+def test_a_rollout_knows_neither_how_a_cluster_is_made_nor_a_test() -> None:
+    """So the verbs and the judgement of readiness can become a package of their own, with what they stand on."""
+    ground = {f"tools.{name}" for name in ("clients", "errors", "gotools", "objects", "programs", "wheels")}
+    inside = {module for module in TOOLS if within(module, ("tools.deploy.rollout",))}
+
+    assert reached(resolved(TOOLS), "tools.deploy.rollout") == ground
+    assert not any(within(n, ("tests", "training", "model_server")) for m in {*ground, *inside} for n in TOOLS[m])
+
+
+def test_no_tool_imports_itself_by_way_of_others() -> None:
+    """A circle would tie the making of a cluster to its use."""
+    assert cycles(resolved(TOOLS)) == []

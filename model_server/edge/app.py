@@ -49,7 +49,8 @@ class KServeParts:
         self.registry = KServeRegistry(service, bare=settings.v1_output == "label")
         self.dataplane = CheckedDataPlane(service.repository, self.registry)
         self.extension = GuardedExtension(self.registry)
-        self.guard = Guard(settings.api_admin_token, is_local=settings.app_env == "local")
+        local = settings.app_env == "local"
+        self.guard = Guard(settings.api_admin_token, is_local=local, workers=settings.workers)
 
 
 def create_app(service: Service, telemetry: Telemetry, settings: Settings, parts: KServeParts | None = None) -> Gate:

@@ -162,6 +162,7 @@ def _identity(loaded: LoadedBundle) -> dict[str, object]:
         "model_name": loaded.name,
         "model_version": loaded.version,
         "digest": loaded.digest,
+        "approval": loaded.approval,
         "run_id": lineage.run_id,
         "git_commit": lineage.git_commit,
         "dataset_sha256": lineage.dataset.sha256,

@@ -77,6 +77,11 @@ class Metrics:
             "Time that the served bundle took to load, in seconds.",
             registry=registry,
         )
+        self.workers = Gauge(
+            "model_server_workers",
+            "Serving processes behind this port. Above 1, each scrape is answered by one of them, for itself alone.",
+            registry=registry,
+        )
         self.info = Gauge(
             "model_server_model_info",
             "1 for the served bundle.",

@@ -69,6 +69,7 @@ def _model(loaded: LoadedBundle) -> dict[str, str]:
         "name": loaded.name,
         "version": loaded.version,
         "digest": loaded.digest,
+        "approval": loaded.approval,
         "run_id": lineage.run_id,
         "estimator": lineage.estimator,
         "dataset": lineage.dataset.name,

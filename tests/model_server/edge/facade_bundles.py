@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -66,6 +66,17 @@ class Echo(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict_proba(self, X: Any) -> Any:
         """Give both probabilities."""
         return np.column_stack([1 - X[:, 0], X[:, 0]])
+
+
+class Noted(Echo):
+    """Notes how many rows each call has."""
+
+    calls: ClassVar[list[int]] = []
+
+    def predict_proba(self, X: Any) -> Any:
+        """Note, then answer."""
+        self.calls.append(len(X))
+        return super().predict_proba(X)
 
 
 class Held(Echo):

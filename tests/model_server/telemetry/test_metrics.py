@@ -23,6 +23,7 @@ def test_metric_names_end_in_their_unit() -> None:
         "model_server_requests_in_flight",
         "model_server_model_load_seconds",
         "model_server_model_info",
+        "model_server_workers",
     }
 
 

@@ -1,16 +1,14 @@
 """Ways to a server in the cluster from here: knows how to reach one in each mode; knows nothing of what it answers."""
 
-import os
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from tools.cluster import kind
-from tools.cluster.commands import ClusterError
-from tools.deploy import readiness
-from tools.deploy.programs import kubectl
+from tools.clients import kubectl
+from tools.deploy.rollout import readiness
+from tools.errors import ClusterError
 
 
 @dataclass(frozen=True)
@@ -28,18 +26,14 @@ class Door:
     grpc: str | None = None
 
 
-def ingress() -> str:
-    """Give the address of the cluster's ingress: INGRESS, else the one of the cluster that is made here."""
-    return os.environ.get("INGRESS") or f"http://{kind.address()}:{kind.INGRESS_PORT}"
-
-
 @contextmanager
-def open_door(name: str, namespace: str) -> Iterator[Door]:
+def open_door(name: str, namespace: str, ingress: Callable[[], str]) -> Iterator[Door]:
     """Reach an InferenceService: in Standard mode a port of its Service is forwarded, in Knative mode by the ingress.
 
     Args:
         name: The InferenceService.
         namespace: Where it is.
+        ingress: Gives the address of the cluster's ingress; asked in Knative mode alone.
 
     Yields:
         The way in.

@@ -10,7 +10,7 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.dynamic.exceptions import ResourceNotFoundError
 from urllib3.exceptions import HTTPError
 
-from tools.cluster.commands import ClusterError
+from tools.errors import ClusterError
 
 Object = dict[str, Any]
 OWNER = "cluster"
@@ -20,8 +20,16 @@ FIRST = ("CustomResourceDefinition", "Namespace", "ServiceAccount", "ClusterRole
 
 @cache
 def api() -> dynamic.DynamicClient:
-    """Connect to the cluster that the kubeconfig's current context names."""
-    return dynamic.DynamicClient(config.new_client_from_config())  # type: ignore[no-untyped-call]
+    """Connect to the cluster that the kubeconfig's current context names.
+
+    Raises:
+        ClusterError: It names none.
+    """
+    try:
+        client = config.new_client_from_config()  # type: ignore[no-untyped-call]
+    except config.ConfigException as error:
+        raise ClusterError(f"the kubeconfig names no cluster ({error}); `make cluster-up` makes one") from error
+    return dynamic.DynamicClient(client)  # type: ignore[no-untyped-call]
 
 
 def apply(objects: Iterable[Object], *, timeout_s: float = 120.0) -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from tools import gotools
-from tools.deploy import bundles
-from tools.deploy.programs import ask_helm
+from tools.clients import ask_helm
 
 CHART = gotools.ROOT / "charts" / "model-server"
+#: The volume claim that bundles are served from.
+CLAIM = "models"
 #: Small enough for several pods on a laptop; the chart's own values are for a real node.
 SMALL = {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"cpu": "1", "memory": "1Gi"}}
 
@@ -51,7 +52,7 @@ class Release:
             "model": {
                 "name": self.model,
                 "version": version,
-                "storageUri": f"pvc://{bundles.CLAIM}/{self.model}/{version}",
+                "storageUri": f"pvc://{CLAIM}/{self.model}/{version}",
             },
             "resources": SMALL,
         }
@@ -63,7 +64,7 @@ class Release:
         """Install the release, or upgrade it: these values and the chart's own, nothing of before.
 
         Raises:
-            ClusterError: Helm refuses, with its words.
+            ProgramError: Helm refuses, with its words.
         """
         with tempfile.TemporaryDirectory() as scratch:
             file = Path(scratch, "values.json")
@@ -76,7 +77,7 @@ class Release:
         """Upgrade the release by some values, and keep those that it has.
 
         Raises:
-            ClusterError: There is no such release, or Helm refuses.
+            ProgramError: There is no such release, or Helm refuses.
         """
         with tempfile.TemporaryDirectory() as scratch:
             file = Path(scratch, "values.json")

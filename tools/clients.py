@@ -1,10 +1,10 @@
-"""kubectl and Helm: knows where they are; knows nothing of what is asked of them."""
+"""kubectl, Helm and crane: knows where they are; knows nothing of what is asked of them."""
 
 import shutil
 from functools import cache
 
 from tools import gotools
-from tools.cluster.commands import run
+from tools.programs import output, run
 
 
 @cache
@@ -19,6 +19,12 @@ def helm() -> str:
     return str(gotools.build("helm4"))
 
 
+@cache
+def crane() -> str:
+    """Find crane, always the version whose words the release reads."""
+    return str(gotools.build("crane"))
+
+
 def ask_kubectl(*words: str, given: bytes | None = None, timeout_s: float = 120.0) -> str:
     """Run kubectl and give what it printed."""
     return run([kubectl(), *words], given=given, timeout_s=timeout_s)
@@ -27,3 +33,8 @@ def ask_kubectl(*words: str, given: bytes | None = None, timeout_s: float = 120.
 def ask_helm(*words: str, timeout_s: float = 300.0) -> str:
     """Run Helm and give what it printed."""
     return run([helm(), *words], timeout_s=timeout_s)
+
+
+def ask_crane(*words: str, timeout_s: float = 120.0) -> bytes:
+    """Run crane and give what it printed, byte for byte: a digest is of those."""
+    return output([crane(), *words], timeout_s=timeout_s)

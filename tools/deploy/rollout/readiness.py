@@ -7,9 +7,9 @@ generation. What is compared instead is the container: the one that was asked fo
 from collections.abc import Mapping
 from typing import Any
 
-from tools.cluster import objects
-from tools.cluster.commands import ClusterError
-from tools.cluster.objects import Object, condition, get, is_rolled_out, items
+from tools import objects
+from tools.errors import ClusterError
+from tools.objects import Object, condition, get, is_rolled_out, items
 
 SERVING = "serving.kserve.io/v1beta1"
 KNATIVE = "serving.knative.dev/v1"
