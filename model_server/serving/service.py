@@ -1,4 +1,4 @@
-"""Service: a call goes in, its result comes out, whatever the protocol; knows no bytes and no framework.
+"""Service: validation, queueing and prediction of a call, the same for every protocol.
 
 Rows are checked before anything else sees them; the requests of all protocols meet in one batcher. A model runs in our
 own executor unless its batches are known to be short: KServe runs a plain ``predict`` on the loop, however long it

@@ -1,4 +1,4 @@
-"""HTTP/1.1 by uvicorn, with a short way for small requests to the model; knows connections, no model and no JSON.
+"""HTTP/1.1 connections by uvicorn, with a fast path around ASGI for small inference requests.
 
 For each request uvicorn builds a scope, a task and a cycle of messages, and checks every header of ours with a pattern:
 about 50 µs, more than reading, predicting and writing a row take together. A request that needs none of it goes from
@@ -29,7 +29,7 @@ _LONG_WAY = frozenset({b"transfer-encoding", b"content-encoding", b"upgrade", b"
 
 
 class _Waits:
-    """Stands for uvicorn's cycle while a short request is being answered: what comes behind it has to wait."""
+    """Placeholder for uvicorn's cycle while a request is on the fast path: pipelined requests wait for it."""
 
     __slots__ = ("disconnected", "keep_alive", "message_event", "response_complete")
 
@@ -73,7 +73,7 @@ class HttpProtocol(PlainProtocol):
         self._awaited = cast("set[Future[Any]]", self.tasks)
 
     def on_headers_complete(self) -> None:
-        """Choose the way."""
+        """Dispatch the request to the fast path or to uvicorn."""
         if is_short(self.url):
             values = dict(self.headers)
             if self._is_small(values):
@@ -99,14 +99,14 @@ class HttpProtocol(PlainProtocol):
         return cycle is None or cycle.response_complete
 
     def on_body(self, body: bytes) -> None:
-        """Keep what comes."""
+        """Buffer a chunk of the body."""
         if self._values is None:
             super().on_body(body)
         else:
             self._body += body
 
     def on_message_complete(self) -> None:
-        """Answer a request that takes the short way."""
+        """Answer a request that takes the fast path."""
         values = self._values
         if values is None:
             super().on_message_complete()
@@ -161,7 +161,7 @@ class HttpProtocol(PlainProtocol):
         self.on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Let go of a request that nobody waits for any more."""
+        """Cancel a request whose client disconnected."""
         super().connection_lost(exc)
         if self._future is not None:
             self._future.cancel()

@@ -1,4 +1,4 @@
-"""Inference over HTTP: ``Inference.answer`` is the whole way, bytes -> Call -> Result -> bytes; knows no framework."""
+"""Inference over HTTP: ``Inference.answer`` is the whole way, bytes -> Call -> Result -> bytes."""
 
 from __future__ import annotations
 

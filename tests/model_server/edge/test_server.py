@@ -299,7 +299,7 @@ def trailing(call: Any) -> dict[str, str]:
 
 
 def test_a_grpc_call_has_its_identifier_counts_and_line(written: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """What the door does for HTTP."""
+    """As the gate does for HTTP."""
     caplog.set_level(logging.INFO)
     with serving(written / "linear" / "1.0.0") as service:
         _, call = service.stub.ModelInfer.with_call(numbers_message(), metadata=[("x-request-id", "known")])
