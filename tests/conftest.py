@@ -11,7 +11,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from tests.once import made_once
+from tests.shared_folder import made_once
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.e2e import dump
-from tests.once import made_once
+from tests.shared_folder import made_once
 from tools.cluster import objects, origin, server
 from tools.cluster.commands import ClusterError, run
 from tools.deploy import bundles, readiness

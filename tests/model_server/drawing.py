@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from model_server.columns import EXACT_INT
 from model_server.contract import Contract, Feature
-from tests.model_server.making import VALUE
+from tests.bundles.contracts import VALUE
 
 if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn, SearchStrategy

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 
-from tests.model_server.edge import bundles
-from tests.model_server.edge.bundles import serving, wait_for
+from tests.bundles import catalogue
+from tests.bundles.live_server import TOKEN, serving, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.model_server.edge.bundles import LiveServer
+    from tests.bundles.live_server import LiveServer
 
 V1 = "/v1/models/waiting:predict"
 V2 = "/v2/models/waiting/infer"
@@ -151,7 +151,7 @@ def test_a_cancelled_call_touches_no_neighbour(written: Path, pool: ThreadPoolEx
 def test_a_queued_request_is_answered_by_what_it_came_to(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
     """A reload while it waits serves the next one; its own answer is of one version throughout."""
     for version in ("1.0.0", "2.0.0"):
-        bundles.write_waiting(tmp_path / "waiting" / version)
+        catalogue.write("waiting", tmp_path / "waiting" / version, version=version)
     production = tmp_path / "waiting" / "production"
     production.write_text("1.0.0\n")
     with serving(tmp_path, "--model_name=waiting", "--app_env=local") as service:
@@ -159,7 +159,7 @@ def test_a_queued_request_is_answered_by_what_it_came_to(tmp_path: Path, pool: T
         queued = pool.submit(ask, service, [1.0, 0.0])
         wait_for(lambda: service.value("model_server_requests_in_flight") == 2)
         production.write_text("2.0.0\n")
-        headers = {"x-admin-token": bundles.TOKEN}
+        headers = {"x-admin-token": TOKEN}
         assert service.http.post("/admin/reload", headers=headers).status_code == 200
         later = pool.submit(ask, service, [1.0, 0.0])
 

@@ -17,8 +17,8 @@ from model_server.errors import ContractError, DecodeError, ModelServerError
 from model_server.serving.datatypes import DATATYPES
 from model_server.serving.tensors import Tensor, to_frame
 from model_server.wire.tensors import MAX_ELEMENTS, check_header, decode_raw, encode_raw, flatten
+from tests.bundles.contracts import VALUE, numbers
 from tests.model_server.drawing import few
-from tests.model_server.making import VALUE, numbers
 
 #: Values of no number's type; of no flag's but the first, of no string's but the last.
 WRONG: list[Any] = [True, [], {}, "1"]

@@ -22,8 +22,8 @@ from model_server.wire.metadata import inputs_of, model_metadata, outputs_of
 from model_server.wire.parts import error_document
 from model_server.wire.v1 import encode_v1, v1_document, v1_explanations, v1_parts
 from model_server.wire.v2 import encode_v2
+from tests.bundles.catalogue import NUMBERS, PEOPLE
 from tests.conformance.wire import v2_outputs
-from tests.model_server.edge.bundles import NUMBERS, PEOPLE
 
 if TYPE_CHECKING:
     from model_server.serving.loaded import LoadedBundle

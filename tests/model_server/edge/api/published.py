@@ -13,16 +13,16 @@ from typing import Any
 
 from model_server.edge.api.described import Described
 from model_server.edge.api.openapi import document
-from tests.model_server.edge import facade_bundles as bundles
+from tests.bundles.catalogue import CATALOGUE, CUSTOMER, FLOWER, MASS
 from tests.model_server.edge.api.breaking import breaks
 
 FOLDER = Path(__file__).parent / "snapshots"
 
 MODELS: dict[str, Described] = {
-    "vector": Described("cells", bundles.cells_manifest(), tuple(bundles.MASS), explains=True),
-    "risk": Described("churn", bundles.customers_manifest(), tuple(bundles.CUSTOMER.values()), explains=True),
-    "classes": Described("flowers", bundles.flowers_manifest(), tuple(bundles.FLOWER.values()), explains=True),
-    "value": Described("costs", bundles.costs_manifest(), (80.0, 2, False), explains=True),
+    "vector": Described("cells", CATALOGUE["cells"].manifest, tuple(MASS), explains=True),
+    "risk": Described("churn", CATALOGUE["churn"].manifest, tuple(CUSTOMER.values()), explains=True),
+    "classes": Described("flowers", CATALOGUE["flowers"].manifest, tuple(FLOWER.values()), explains=True),
+    "value": Described("costs", CATALOGUE["costs"].manifest, (80.0, 2, False), explains=True),
 }
 _WORDS = {"description", "summary", "title", "examples"}
 

@@ -12,13 +12,14 @@ import pytest
 
 from model_server.edge.http.connection import SHORT_BYTES
 from model_server.edge.http.inference import is_short
-from tests.model_server.edge.bundles import NUMBERS, serving, wait_for
+from tests.bundles.catalogue import NUMBERS
+from tests.bundles.live_server import serving, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.model_server.edge.bundles import LiveServer
+    from tests.bundles.live_server import LiveServer
 
 PREDICT = "/v1/models/linear:predict"
 INFER = "/v2/models/linear/infer"

@@ -18,14 +18,15 @@ from model_server.edge.http.gate import Gate
 from model_server.serving.loaded import Wanted
 from model_server.serving.repository import BundleRepository
 from model_server.telemetry import REQUEST_KEYS, JsonFormatter, Metrics, Telemetry
-from tests.model_server.edge.bundles import NUMBERS, serving, wait_for
+from tests.bundles.catalogue import NUMBERS
+from tests.bundles.live_server import serving, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from concurrent.futures import Executor
     from pathlib import Path
 
-    from tests.model_server.edge.bundles import LiveServer
+    from tests.bundles.live_server import LiveServer
 
 PREDICT = "/v1/models/linear:predict"
 LIMIT = 2000

@@ -24,14 +24,15 @@ from kserve.protocol.rest.v2_endpoints import V2Endpoints
 from kserve.utils.utils import get_predict_input
 from pydantic import ValidationError
 
+from tests.bundles.catalogue import PEOPLE
+from tests.bundles.live_server import TOKEN, serving, wait_for
 from tests.conformance.wire import grpc_outputs
-from tests.model_server.edge.bundles import PEOPLE, TOKEN, serving, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.model_server.edge.bundles import LiveServer
+    from tests.bundles.live_server import LiveServer
 
 Doors = pytest.mark.parametrize("door", ["lean", "kserve"])
 
