@@ -11,9 +11,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.checkout import EXAMPLES, ROOT
 from tests.shared_folder import made_once
-
-ROOT = Path(__file__).resolve().parent.parent
 
 # httpx looks for it six times a request and does without; a failed search is 0.2 ms, and this one is none.
 sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]
@@ -21,9 +20,6 @@ sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]
 # A busy machine takes longer for one example; speed is measured in benchmarks.
 hypothesis.settings.register_profile("product", deadline=None)
 hypothesis.settings.load_profile("product")
-
-#: The example models, by the name under which they are served.
-EXAMPLES = ("breast-cancer", "churn", "iris", "diabetes")
 
 #: These files begin, the longest first: what began last would run alone in the end. On a cluster the order is measured:
 #: a process takes its next file as soon as two tests are left to it, however long they are.

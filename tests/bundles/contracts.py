@@ -37,3 +37,12 @@ def manifest(contract: Contract, **changes: Any) -> Manifest:
     )
     fields = {"name": "small", "version": "1.0.0", "libraries": installed_libraries()} | changes
     return Manifest(contract=contract, lineage=lineage, **fields)
+
+
+#: The smallest contracts, by what they take.
+ONE = Contract(features=numbers(1), output=VALUE)
+TWO = Contract(features=numbers(2), output=VALUE)
+INT = Contract(features=(Feature(name="n", dtype="int"),), output=VALUE)
+FLAG = Contract(features=(Feature(name="on", dtype="bool"),), output=VALUE)
+MIXED = Contract(features=(Feature(name="x", dtype="float"), Feature(name="word", dtype="string")), output=VALUE)
+MAYBE = Contract(features=numbers(2, nullable=True), output=VALUE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import pytest
 from model_server.serving.loaded import LoadedBundle, Wanted, build
 from tests.bundles import catalogue
 from tests.bundles.estimators import HELD_UNTIL
+from tests.bundles.fixtures import written
 from tests.bundles.live_server import serving
 from tests.shared_folder import made_once
 
@@ -20,16 +22,7 @@ if TYPE_CHECKING:
 
     from tests.bundles.live_server import LiveServer
 
-
-@pytest.fixture(scope="session")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the bundles linear, risk, people and waiting, each in version 1.0.0; read only."""
-
-    def write(root: Path) -> None:
-        for name in ("linear", "risk", "people", "waiting"):
-            catalogue.write(name, root / name / "1.0.0")
-
-    return made_once(tmp_path_factory, "bundles", write)
+__all__ = ["written"]
 
 
 def load(root: Path, name: str) -> LoadedBundle:
@@ -85,3 +78,10 @@ def release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
     monkeypatch.setenv(HELD_UNTIL, str(until))
     yield until.touch
     until.touch()
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    """Eight clients at once."""
+    with ThreadPoolExecutor(8) as clients:
+        yield clients

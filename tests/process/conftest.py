@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.bundles.estimators import Held
-from tests.conftest import ROOT
+from tests.checkout import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path

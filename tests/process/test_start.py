@@ -10,10 +10,10 @@ import pytest
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 
 from tests.bundles.estimators import HELD_UNTIL
+from tests.checkout import EXAMPLES
 from tests.conformance.errors import assert_error
 from tests.conformance.target import Target, command, probe
 from tests.conformance.wire import Tensor, grpc_raw, v1, v2
-from tests.conftest import EXAMPLES
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -30,7 +30,7 @@ from tests.bundles import contracts, writing
 from tests.bundles.catalogue import NUMBERS
 from tests.bundles.estimators import FailingWhenServed, Held, RaisingWhenOpened, ThreadCounting
 from tests.bundles.live_server import TOKEN, load_settings, serving, wait_for
-from tests.model_server.edge.kserve.test_kserve_defects import infer
+from tests.model_server.waiting import call
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -255,7 +255,7 @@ def test_two_threads_predict_at_once(written: Path) -> None:
     """Two calls of a second take less than two."""
     with serving(written / "waiting" / "1.0.0", "--predict_threads=2") as service, ThreadPoolExecutor(2) as pool:
         started = time.monotonic()
-        for asked in [pool.submit(infer, service, 1.0) for _ in range(2)]:
+        for asked in [pool.submit(call, service, [7.0, 1.0]) for _ in range(2)]:
             asked.result()
 
     assert time.monotonic() - started < 1.9
@@ -346,7 +346,7 @@ def test_bytes_that_are_no_message_are_refused_over_grpc(written: Path) -> None:
 def test_a_fault_over_grpc_is_a_fixed_text(written: Path) -> None:
     """INTERNAL, with the identifier under which the log has the details."""
     with serving(written / "waiting" / "1.0.0") as service, pytest.raises(grpc.RpcError) as caught:
-        infer(service, float("nan"))
+        call(service, [7.0, float("nan")])
 
     assert caught.value.code() is grpc.StatusCode.INTERNAL
     assert caught.value.details() == "internal error; the log has the details under this request's x-request-id"
@@ -431,7 +431,7 @@ def test_the_grace_ends_what_takes_too_long(
     caplog.set_level(logging.INFO)
     with serving(written / "waiting" / "1.0.0", "--shutdown_grace_s=1") as service, ThreadPoolExecutor(2) as pool:
         asked = pool.submit(service.http.post, "/v1/models/waiting:predict", json={"instances": [[7, 3]]})
-        called = pool.submit(infer, service, 3.0)
+        called = pool.submit(call, service, [7.0, 3.0])
         wait_for(lambda: service.value("model_server_requests_in_flight") == 2)
         started = time.monotonic()
         service.running.stop()
