@@ -142,6 +142,10 @@ fuzz: setup ## The generated hostile requests alone
 instructions: setup ## Count the instructions of a request under Callgrind; a minute
 	@$(RUN) -m pytest -m callgrind tests/model_server/edge
 
+.PHONY: path
+path: train ## Count what must be read to follow a request from socket to socket; WORDS=-v names each function
+	@$(RUN) -m tests.model_server.edge.request_path $(REGISTRY) $(WORDS)
+
 ##@ Speed
 
 .PHONY: bench-quick

@@ -23,7 +23,9 @@ class RunningServer:
             settings: Its settings; ports of 0 are chosen by the system.
             metrics: Its metrics.
         """
-        self._server = BundleServer(settings, metrics)
+        #: Set when the first attempt to load has ended, whether it succeeded or not.
+        self.loaded = threading.Event()
+        self._server = BundleServer(settings, metrics, when_loaded=self.loaded.set)
         self._thread = threading.Thread(target=self._run, name="model-server", daemon=True)
         self.failure: ModelServerError | None = None
         self._thread.start()

@@ -56,6 +56,7 @@ class BatchRunner:
         """
         self._metrics = metrics
         self._observers = observers
+        self._is_watched = bool(observers)
         self._pace = Pace()
         # Looking a series up takes longer than counting.
         self._series = lru_cache(maxsize=4)(
@@ -75,8 +76,10 @@ class BatchRunner:
 
     def handed_on(self, key: BatchKey, results: Sequence[Result | Exception]) -> None:
         """Let the observers see a batch."""
+        if not self._is_watched:
+            return
         batch = next((result.batch for result in results if isinstance(result, Result)), None)
-        if self._observers and batch is not None and batch.prediction is not None:
+        if batch is not None and batch.prediction is not None:
             self._observers.note(key.loaded, batch.frame, batch.prediction)
 
     def cut(self, item: Item, rows: slice) -> Item:

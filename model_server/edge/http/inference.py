@@ -136,17 +136,7 @@ class Inference:
         """Answer -> bytes, in the format of the request."""
         if exchange.format == "v1":
             return Response(200, encode_v1(answer, bare=self._bare))
-        if exchange.format == "v2":
-            content, json_size = encode_v2(answer)
-            if json_size is None:
-                return Response(200, content)
-            binary = [(b"content-type", b"application/octet-stream"), (HEADER_LENGTH, b"%d" % json_size)]
-            return Response(200, content, binary)
-        if exchange.format == "explain":
-            return Response(200, orjson.dumps(explanations_document(answer)))
-        if exchange.format == "one":
-            return Response(200, orjson.dumps(documents(answer)[0]))
-        return Response(200, orjson.dumps(batch_document(answer, exchange.elapsed_s)))
+        return _WRITERS[exchange.format](answer, exchange)
 
     async def _encode_in_parts(self, answer: Answer) -> Response:
         """Encode a large answer some rows a turn of the loop."""
@@ -188,6 +178,22 @@ _READERS: dict[str, Callable[[Any, LoadedBundle, Exchange], Call]] = {
     "v2": lambda document, _loaded, _exchange: call_of_v2(document),
     "one": lambda document, loaded, exchange: facade.call_of_one(document, loaded, _query(exchange)),
     "batch": lambda document, loaded, exchange: facade.call_of_batch(document, loaded, _query(exchange)),
+}
+
+
+def _write_v2(answer: Answer, _exchange: Exchange) -> Response:
+    content, json_size = encode_v2(answer)
+    if json_size is None:
+        return Response(200, content)
+    return Response(200, content, [(b"content-type", b"application/octet-stream"), (HEADER_LENGTH, b"%d" % json_size)])
+
+
+#: Answer -> response, by format; v1's depends on a setting.
+_WRITERS: dict[str, Callable[[Answer, Exchange], Response]] = {
+    "explain": lambda answer, _exchange: Response(200, orjson.dumps(explanations_document(answer))),
+    "v2": _write_v2,
+    "one": lambda answer, _exchange: Response(200, orjson.dumps(documents(answer)[0])),
+    "batch": lambda answer, exchange: Response(200, orjson.dumps(batch_document(answer, exchange.elapsed_s))),
 }
 
 
