@@ -17,8 +17,10 @@ from model_server.edge.embedded import RunningServer
 from model_server.telemetry import Metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    from model_server.serving.observers import Observer
 
 TOKEN = "edge-tests-only"  # noqa: S105 - of a test
 
@@ -66,10 +68,12 @@ def load_settings(directory: Path, *flags: str, token: str | None = TOKEN) -> se
 
 
 @contextlib.contextmanager
-def serving(directory: Path, *flags: str, token: str | None = TOKEN, ready: bool = True) -> Iterator[LiveServer]:
+def serving(
+    directory: Path, *flags: str, token: str | None = TOKEN, ready: bool = True, observers: Sequence[Observer] = ()
+) -> Iterator[LiveServer]:
     """Serve a folder in a thread of this process until the block ends."""
     metrics = Metrics(CollectorRegistry())
-    running = RunningServer(load_settings(directory, *flags, token=token), metrics)
+    running = RunningServer(load_settings(directory, *flags, token=token), metrics, observers)
     options = [("grpc.enable_http_proxy", 0), ("grpc.enable_retries", 0), ("grpc.max_receive_message_length", -1)]
     with (
         httpx.Client(base_url=f"http://127.0.0.1:{running.http_port}", timeout=120.0, trust_env=False) as http,
