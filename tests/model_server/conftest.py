@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import orjson
 import pytest
 
 from model_server.serving.loaded import LoadedBundle, Wanted, build
+from model_server.telemetry import JsonFormatter
 from tests.bundles import catalogue
 from tests.bundles.estimators import HELD_UNTIL
 from tests.bundles.fixtures import written
@@ -85,3 +88,15 @@ def pool() -> Iterator[ThreadPoolExecutor]:
     """Eight clients at once."""
     with ThreadPoolExecutor(8) as clients:
         yield clients
+
+
+@pytest.fixture
+def lines(caplog: pytest.LogCaptureFixture) -> Any:
+    """Give a function that reads the log so far, as it would be written."""
+    caplog.set_level(logging.INFO)
+
+    def read(message: str = "request") -> list[dict[str, Any]]:
+        written = [orjson.loads(JsonFormatter().format(record)) for record in caplog.records]
+        return [line for line in written if line["message"] == message]
+
+    return read

@@ -523,3 +523,56 @@ def test_a_body_over_the_limit_is_refused(tmp_path: Path) -> None:
     with serving(tmp_path / "echo", "--max_body_bytes=100", "--log_level=ERROR") as service:
         assert refused(service.http.post("/predict", content=b" " * 101), 413)["code"] == "body-too-large"
         assert refused(service.http.post("/predict", content=b"{}", headers={"content-encoding": "gzip"}), 415)
+
+
+# --- the way ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/predict", "/v1/predict", "/predict/batch", "/v1/predict/batch"])
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
+def test_other_methods_are_told_to_post(method: str, path: str, churn: httpx.Client) -> None:
+    """A browser that opens the address gets a reason and the method that works, not a page that is not there."""
+    response = churn.request(method, path)
+
+    assert refused(response, 405)["code"] == "method-not-allowed"
+    assert response.headers["allow"] == "POST"
+
+
+@pytest.fixture(scope="module")
+def long_way(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A client of the model that answers a risk, on a server whose v1 and v2 are KServe's own routes."""
+    directory = tmp_path_factory.mktemp("long") / "churn"
+    catalogue.write("churn", directory)
+    with serving(directory, "--hot_path=false", "--log_level=ERROR") as service:
+        yield service.http
+
+
+@pytest.mark.parametrize("query", ["", "?explain=true", "?explain=false"])
+def test_the_plain_routes_answer_alike_on_both_ways(query: str, churn: httpx.Client, long_way: httpx.Client) -> None:
+    """``hot_path: false`` is about KServe's routes; these have one way, with reasons or without them."""
+    rows = customers(40)
+    bodies = [
+        ("/predict", CUSTOMER),
+        ("/predict/batch", {"customers": rows}),
+        ("/v1/predict", {**CUSTOMER, "tenure": -1}),
+    ]
+    for path, body in bodies:
+        lean, other = (http.post(path + query, json=body) for http in (churn, long_way))
+        assert lean.status_code == other.status_code
+        assert comparable(lean) == comparable(other)
+        assert ("top_reasons" in lean.text) == (lean.is_success and query != "?explain=false")
+
+
+def comparable(response: httpx.Response) -> Any:
+    """Read an answer's body without what differs from request to request."""
+    return {key: value for key, value in response.json().items() if key not in ("request_id", "processing_time_ms")}
+
+
+def test_reasons_of_a_batch_are_those_of_its_rows(churn: httpx.Client) -> None:
+    """Explained in one go or one by one, each customer gets the same reasons."""
+    rows = customers(10)
+    batch = churn.post("/predict/batch?explain=true", json={"customers": rows}).json()["predictions"]
+    single = [churn.post("/predict?explain=true", json=row).json()["top_reasons"] for row in rows]
+
+    assert [row["top_reasons"] for row in batch] == single
+    assert len(single[0]) > 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 import threading
 import uuid
@@ -38,18 +37,6 @@ def service(written: Path) -> Iterator[LiveServer]:
     """A server of the linear model that takes small bodies only."""
     with serving(written / "linear" / "1.0.0", f"--max_body_bytes={LIMIT}") as running:
         yield running
-
-
-@pytest.fixture
-def lines(caplog: pytest.LogCaptureFixture) -> Any:
-    """Give a function that reads the log so far, as it would be written."""
-    caplog.set_level(logging.INFO)
-
-    def read(message: str = "request") -> list[dict[str, Any]]:
-        written = [orjson.loads(JsonFormatter().format(record)) for record in caplog.records]
-        return [line for line in written if line["message"] == message]
-
-    return read
 
 
 def raw(service: LiveServer, *parts: bytes, shut: bool = False) -> bytes:
