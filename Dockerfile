@@ -33,12 +33,14 @@ COPY --from=build /app /app
 ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONPATH=/app \
     PYTHONDONTWRITEBYTECODE=1 \
-    PYTHONUNBUFFERED=1
+    PYTHONUNBUFFERED=1 \
+    MODEL_SERVER_ADDRESS_FILE=/tmp/model-server.address
 WORKDIR /app
 USER 1001:1001
 EXPOSE 8080 8081
+# The server writes down where it listens, whichever way its port was set: docker run --read-only needs --tmpfs /tmp.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=15s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen('http://127.0.0.1:' + os.environ.get('HTTP_PORT', '8080') + '/health', timeout=4)"]
+    CMD ["python", "-m", "model_server.healthcheck"]
 ENTRYPOINT ["python", "-m", "model_server"]
 CMD ["--model_dir=/mnt/models"]
 ARG VERSION=0.1.0

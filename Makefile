@@ -1,4 +1,4 @@
-# Every task of the repository. `make help` lists them; `make run` and `make test` need only make and Python 3.11 to 3.13.
+# Every task of the repository. `make help` lists them; `make run` needs make and Python 3.11 to 3.13, `make test` curl too.
 
 MODEL ?= breast-cancer
 REGISTRY ?= artifacts
@@ -10,6 +10,7 @@ MODE ?= standard
 # Test files run side by side. They wait for servers that start, on a cluster for pods: so many keep two cores busy.
 JOBS ?= 3
 E2E_JOBS ?= 4
+UNIT_JOBS ?= 2
 
 CONFIG = training/configs/$(subst -,_,$(MODEL)).yaml
 CONFIGS = $(sort $(wildcard training/configs/*.yaml))
@@ -19,8 +20,11 @@ RUN = $(VENV)/bin/python
 PYTEST = $(RUN) -m pytest --durations=15
 # `make test` runs the arrows among the tests.
 CHECKS = format-check lint typecheck workflows
-# A file is one process's; the order of files is that of tests/conftest.py.
+# A file is one process's; the longest files begin, by the durations that tests/durations.py keeps in the user's cache.
 IN_ORDER = --dist loadfile --no-loadscope-reorder
+# The files that are left out walk a page, or train one example after the other.
+UNITS = tests/model_server tests/training tests/properties tests/test_arrows.py tests/test_layout.py model_server training \
+	$(foreach name,docs examples identity run,--ignore tests/training/test_$(name).py)
 SERVE = exec $(RUN) -m model_server --model_name $(MODEL) --model_dir $(REGISTRY) \
 	--http_port $(HTTP_PORT) --grpc_port $(GRPC_PORT)
 VERSION_OF_CODE = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' model_server/__init__.py)
@@ -87,10 +91,14 @@ inspect: setup ## Show what is in the bundle of MODEL that is in production; VER
 
 .PHONY: test
 test: setup $(CHECKS) tools ## Check, then every test, those of the chart and of real servers among them
-	@$(PYTEST) -n $(JOBS) $(IN_ORDER) -m 'not callgrind'
+	@$(PYTEST) -n $(JOBS) $(IN_ORDER) $(TEST_WORDS)
 
 .PHONY: check
 check: $(CHECKS) arrows ## Format, lint, types, import arrows and workflows, in under two minutes
+
+.PHONY: unit
+unit: setup ## Units alone, to run while you write: no chart, cluster, fuzz, pages or Go tools; under two minutes
+	@$(RUN) -m pytest -q -n $(UNIT_JOBS) --dist loadscope -m 'not slow and not fuzz and not callgrind' $(UNITS)
 
 .PHONY: format
 format: setup ## Rewrite the code in the project's format, with ruff's safe fixes
@@ -114,9 +122,10 @@ arrows: setup ## Which module may import which
 	@$(RUN) -m pytest -q tests/test_arrows.py
 
 .PHONY: workflows
-workflows: setup ## actionlint over .github/workflows; built into the user's cache the first time
-	@linter=$$($(RUN) tools/gotools.py --path actionlint | tail -n 1) && \
+workflows: setup ## actionlint and zizmor over .github; the first is built into the user's cache the first time
+	@linter=$$($(RUN) -m tools.gotools --path actionlint | tail -n 1) && \
 		"$$linter" -shellcheck= -pyflakes= && echo 'workflows: actionlint has nothing to say'
+	@$(VENV)/bin/zizmor --offline --persona=auditor --strict-collection --no-progress --quiet .github
 
 .PHONY: cover
 cover: setup ## Every test, and the lines they miss as pages in htmlcov/
@@ -127,8 +136,8 @@ chart: setup tools ## The chart alone: lint and suites in both Helms, schemas, P
 	@$(RUN) -m pytest tests/chart tests/test_image.py
 
 .PHONY: chart-mutate
-chart-mutate: setup tools ## Break the chart in every place, one at a time; its suites must notice (EVERY=10: each tenth; ONLY=_guards: what has that in its file or text)
-	@$(RUN) tools/chartmutations.py --every $(or $(EVERY),1) $(if $(ONLY),--only $(ONLY))
+chart-mutate: setup tools ## Break the chart in every place, one at a time; its suites must notice (EVERY=10: each tenth, other ones for each commit; ONLY=_guards: what has that in its file or text)
+	@$(RUN) -m tools.chartmutations --every $(or $(EVERY),1) $(if $(FIRST),--first $(FIRST)) $(if $(ONLY),--only $(ONLY))
 
 .PHONY: conformance
 conformance: setup ## The black-box suite alone; BASE_URL=http://host:port points it at a running server
@@ -139,8 +148,8 @@ fuzz: setup ## The generated hostile requests alone
 	@$(RUN) -m pytest -m fuzz tests
 
 .PHONY: instructions
-instructions: setup ## Count the instructions of a request under Callgrind; a minute
-	@$(RUN) -m pytest -m callgrind tests/model_server/edge
+instructions: setup ## Count the instructions of a request under Callgrind; a minute, needs Valgrind
+	@$(RUN) -m pytest -m callgrind tests/model_server
 
 .PHONY: path
 path: train ## Count what must be read to follow a request from socket to socket; WORDS=-v names each function
@@ -157,10 +166,6 @@ bench: setup bench-environments ## Everybody, in rounds (ROUNDS=5; RESUME=--resu
 	@set -e; for model in breast-cancer churn; do $(MAKE) --no-print-directory train MODEL=$$model; done
 	@$(RUN) -m benchmarks full --registry $(REGISTRY) --rounds $(or $(ROUNDS),5) $(RESUME)
 	@$(MAKE) --no-print-directory bench-report
-
-.PHONY: bench-environments
-bench-environments: setup ## Make the environments of the servers that are compared with, once, in the user's cache
-	@$(RUN) -m benchmarks environments
 
 .PHONY: bench-report
 bench-report: setup ## Write docs/benchmarks.md, its picture and the README's table from RAW=build/bench.jsonl
@@ -203,13 +208,40 @@ rollback: setup ## Give the revision before all requests
 e2e: cluster-up ## Make the cluster and run the end-to-end tests on it; the cluster stays
 	@$(PYTEST) -n $(E2E_JOBS) $(IN_ORDER) -m e2e --e2e -v -o faulthandler_timeout=900 tests/e2e $(E2E_WORDS)
 
-##@ A release
+##@ Upkeep
 
-# PUBLISH, TAG and SIGNER are read from the environment, where make puts what stands on its command line.
+.PHONY: tools
+tools: setup ## Build Helm 3 and 4, helm-unittest, kubeconform, helm-docs, oasdiff, actionlint and crane into the user's cache, once
+	@$(RUN) -m tools.gotools
+
+.PHONY: manifests
+manifests: setup tools ## Render manifests/, and the chart's README by helm-docs
+	@$(RUN) -m tools.manifests
+
+.PHONY: image
+image: ## Build the server's image with Docker, as model-server:VERSION
+	docker build --build-arg VERSION=$(VERSION_OF_CODE) --build-arg GIT_SHA=$$(git rev-parse HEAD) -t model-server:$(VERSION_OF_CODE) .
+
 .PHONY: image-smoke
 image-smoke: setup ## Run the image that `make image` built, confined as in a pod, and ask it for the numbers of training
 	@E2E_IMAGE=model-server:$(VERSION_OF_CODE) $(RUN) -m pytest -m e2e --e2e -v tests/e2e/test_image.py
 
+.PHONY: lock
+lock: setup ## Resolve pyproject.toml into locks/; UPGRADE=--upgrade takes the newest versions
+	@UV=$(UV) $(RUN) -m tools.locks $(UPGRADE)
+
+.PHONY: clean
+clean: ## Remove the environment, caches and reports; the bundles in REGISTRY stay
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .schemathesis htmlcov .coverage .coverage.* build dist
+	find model_server training tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+##@ For workflows, which call nothing but make
+
+.PHONY: bench-environments
+bench-environments: setup ## Make the environments of the servers that are compared with, once, in the user's cache
+	@$(RUN) -m benchmarks environments
+
+# PUBLISH, TAG and SIGNER are read from the environment, where make puts what stands on its command line.
 .PHONY: image-save
 image-save: ## Write that image into build/image.tar
 	mkdir -p build
@@ -242,27 +274,3 @@ release-version: setup ## Publish the chart of TAG=v1.2.3, which deploys the com
 .PHONY: release-sign
 release-sign: setup ## Sign what was published last, with cosign
 	@$(RUN) -m tools.release sign
-
-##@ Upkeep
-
-.PHONY: tools
-tools: setup ## Build Helm 3 and 4, helm-unittest, kubeconform and actionlint into the user's cache, once
-	@$(RUN) tools/gotools.py
-
-.PHONY: manifests
-manifests: setup tools ## Render manifests/ and the table of values in the chart's README
-	@$(RUN) tools/manifests.py
-	@$(RUN) tools/chartreadme.py
-
-.PHONY: image
-image: ## Build the server's image with Docker, as model-server:VERSION
-	docker build --build-arg VERSION=$(VERSION_OF_CODE) --build-arg GIT_SHA=$$(git rev-parse HEAD) -t model-server:$(VERSION_OF_CODE) .
-
-.PHONY: lock
-lock: setup ## Resolve pyproject.toml into locks/; UPGRADE=--upgrade takes the newest versions
-	@UV=$(UV) $(RUN) tools/locks.py $(UPGRADE)
-
-.PHONY: clean
-clean: ## Remove the environment, caches and reports; the bundles in REGISTRY stay
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .schemathesis htmlcov .coverage .coverage.* build dist
-	find model_server training tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

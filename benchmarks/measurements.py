@@ -111,6 +111,8 @@ class Run:
         command: That begins it again.
         date: Of its beginning, in UTC.
         machine: Processor, cores, system and Python.
+        commit: Whose serving path was measured; empty when it had changes that were in none.
+        serving_sha256: Hash of that serving path.
         rounds: How many were asked for.
         seconds: Seconds of each measurement: ``warm``, ``measure`` and ``tail``.
         models: Who serves each model, in order.
@@ -121,6 +123,8 @@ class Run:
     command: str
     date: str
     machine: str
+    commit: str
+    serving_sha256: str
     rounds: int
     seconds: dict[str, float]
     models: dict[str, list[str]]

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import measurements, plot, summary, tables, verdicts
+from benchmarks import measurements, plot, serving_path, summary, tables, verdicts
 from benchmarks.contestants import FULL
 from benchmarks.plans import COLUMNS, LEFT_OUT
 
@@ -34,8 +34,8 @@ def block(measured: Measurements) -> str:
     return f"{BEGIN}{tables.markdown(summary.table(measured))}{END}"
 
 
-def page(measured: Measurements) -> str:
-    """Write docs/benchmarks.md."""
+def page(measured: Measurements, root: Path) -> str:
+    """Write docs/benchmarks.md for a checkout, whose code may have changed since."""
     run = measured.run
     speeds = tables.spread(record.speed_ms for record in measured.records)
     whole = measured.rounds
@@ -53,6 +53,7 @@ def page(measured: Measurements) -> str:
         "noise": f"{speeds.low:.0f} to {speeds.high:.0f}" if speeds is not None else "no",
         "machine": run.machine,
         "date": run.date,
+        "admission": serving_path.admission(run.commit, is_same=serving_path.sha256(root) == run.serving_sha256),
         "command": run.command,
     }
     return _PAGE.read_text("utf-8").format(**pieces, **run.seconds)
@@ -117,7 +118,7 @@ def write(measured: Measurements, root: Path) -> list[Path]:
     if places != 1:
         raise ValueError(f"README.md has {places} places for the table, instead of one between {BEGIN!r} and {END!r}")
     written = {
-        root / "docs" / "benchmarks.md": page(measured),
+        root / "docs" / "benchmarks.md": page(measured, root),
         root / "docs" / "benchmarks.svg": plot.picture(summary.panels(measured)),
         readme: text,
     }

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import environments, machine, measurements
+from benchmarks import environments, machine, measurements, serving_path
 from benchmarks.contestants import ROOT, Served
 from benchmarks.measurements import Measurements, Run, Start
 from benchmarks.rounds import Bench
@@ -47,6 +47,8 @@ def describe(plan: Plan, command: str) -> Run:
         command,
         f"{dt.datetime.now(dt.UTC):%Y-%m-%d}",
         machine.description(),
+        serving_path.commit(ROOT),
+        serving_path.sha256(ROOT),
         plan.rounds,
         {"warm": plan.warm_s, "measure": plan.measure_s, "tail": plan.tail_s},
         {part.model: [one.name for one in part.contestants] for part in plan.parts},
@@ -58,11 +60,11 @@ def continued(path: Path, run: Run) -> Measurements:
     """Give what a run that was cut off had measured in whole rounds.
 
     Raises:
-        SystemExit: That was another run: other versions, times or models, or another machine.
+        SystemExit: That was another run: other code, versions, times or models, or another machine.
     """
     before = measurements.load(path)
-    if replace(before.run, date=run.date, command=run.command, rounds=run.rounds) != run:
-        raise SystemExit(f"bench: {path} is of another plan, machine or versions; leave --resume out to begin anew")
+    if replace(before.run, date=run.date, command=run.command, commit=run.commit, rounds=run.rounds) != run:
+        raise SystemExit(f"bench: {path} is of another plan, machine, code or versions; begin anew without --resume")
     whole = before.before(before.rounds)
     return replace(whole, run=replace(before.run, rounds=run.rounds))
 

@@ -7,9 +7,11 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from model_server import garbage, telemetry, workers
+from model_server import garbage, workers
 from model_server import settings as settings_module
 from model_server.errors import ConfigError, ModelServerError
+from model_server.telemetry.logs import configure_logging, logger
+from model_server.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,17 +32,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         settings = settings_module.load(arguments)
     except ConfigError as error:
-        telemetry.configure_logging("INFO")
-        telemetry.logger.critical(str(error))
+        configure_logging("INFO")
+        logger.critical(str(error))
         return 2
-    telemetry.configure_logging(settings.log_level)
+    configure_logging(settings.log_level)
     sys.argv[1:] = []  # importing kserve.model_server parses sys.argv by rules of its own
     try:
         return _run(settings, arguments)
     except ModelServerError as error:
-        telemetry.logger.critical(str(error), extra={"fields": {"error_type": error.slug}})
+        logger.critical(str(error), extra={"fields": {"error_type": error.slug}})
     except Exception:  # noqa: BLE001 - a thread that still loads would keep the process, failed and silent
-        telemetry.logger.critical("the server failed", exc_info=True)
+        logger.critical("the server failed", exc_info=True)
     return _exit(1)
 
 
@@ -50,7 +52,7 @@ def _run(settings: Settings, arguments: Sequence[str]) -> int:
     garbage.pause()
     from model_server.edge.server import BundleServer  # a second of imports: after the settings are known to be good
 
-    BundleServer(settings, telemetry.Metrics(), when_loaded=garbage.settle).start()
+    BundleServer(settings, Metrics(), when_loaded=garbage.settle).start()
     return _exit(0)
 
 

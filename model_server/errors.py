@@ -30,6 +30,7 @@ The tree::
     |       |-- BundleExists
     |       |-- BundleTampered
     |       |-- BundleIncompatible
+    |       |-- BundleNotApproved
     |       `-- GoldenMismatch
     |-- ConfigError                a setting is wrong
     |-- StartupFailed              the process cannot serve
@@ -244,6 +245,12 @@ class BundleIncompatible(BundleError):
     slug = "bundle-incompatible"
 
 
+class BundleNotApproved(BundleError):
+    """Nobody put this version into production, or its gates did not pass."""
+
+    slug = "bundle-not-approved"
+
+
 class GoldenMismatch(BundleError):
     """The opened pipeline does not answer its golden rows as training recorded them."""
 
@@ -289,6 +296,7 @@ ANSWERED: tuple[type[ModelServerError], ...] = (
     BundleNotFound,
     BundleTampered,
     BundleIncompatible,
+    BundleNotApproved,
     GoldenMismatch,
 )
 

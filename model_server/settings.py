@@ -69,9 +69,11 @@ class Settings(BaseSettings):
     model_dir: str = "/mnt/models"
     """A bundle folder, or a registry folder whose production version of model_name is served."""
     model_version: str | None = None
-    """Version that the bundle must have; in a registry, the version to serve instead of production."""
+    """Version that the bundle must have; in a registry, the approved version to serve instead of production."""
     model_digest: str | None = Field(None, pattern=r"^(sha256:)?[0-9a-f]{64}$")
     """SHA-256 that the bundle's manifest.json must have; another bundle is not loaded."""
+    allow_unapproved: bool = False
+    """Whether a version is served that is not in production, or whose gates failed."""
     library_mismatch: Literal["refuse", "warn"] = "refuse"
     """What to do when scikit-learn is of another minor version than in training."""
     require_model: bool = True
@@ -84,6 +86,8 @@ class Settings(BaseSettings):
     """HTTP port; 0 picks a free one."""
     grpc_port: int = Field(8081, ge=0, le=65535)
     """gRPC port; 0 picks a free one."""
+    address_file: str | None = None
+    """File to write the address of the HTTP port to, once it is open; the image's HEALTHCHECK reads it."""
     enable_grpc: bool = True
     """Whether to serve gRPC."""
     enable_docs_url: bool = True

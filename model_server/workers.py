@@ -1,7 +1,8 @@
 """Several serving processes on the same ports; knows processes and signals, not models.
 
 Each worker is a whole server with its own copy of the model, and the kernel spreads connections over them
-(SO_REUSEPORT). The ports are one, so a scrape of ``/metrics`` or a reload reaches one worker: replicas scale better.
+(SO_REUSEPORT). The ports are one, so a scrape of ``/metrics`` reaches one worker, which says so, and a reload is
+refused, since the workers would answer with two versions: replicas scale better.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import time
 from typing import TYPE_CHECKING
 
 from model_server.errors import ConfigError
-from model_server.telemetry import logger
+from model_server.telemetry.logs import logger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,6 +49,10 @@ def supervise(arguments: Sequence[str], settings: Settings) -> int:
     """
     if 0 in (settings.http_port, settings.grpc_port):
         raise ConfigError("workers > 1 need an http_port and a grpc_port other than 0: all share them")
+    logger.warning(
+        "%d workers share the ports: a scrape of /metrics covers one of them, and load, unload and reload are refused",
+        settings.workers,
+    )
     asked = _remember_signals()  # before the first worker: a signal in between would leave workers behind
     command = [sys.executable, "-m", "model_server", *arguments]
     workers = [subprocess.Popen(command, env=os.environ | {_MARK: "1"}) for _ in range(settings.workers)]  # noqa: S603 - our own command

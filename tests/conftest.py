@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import hypothesis
@@ -14,53 +14,14 @@ import pytest
 from tests.checkout import EXAMPLES, ROOT
 from tests.shared_folder import made_once
 
+pytest_plugins = ["tests.durations"]
+
 # httpx looks for it six times a request and does without; a failed search is 0.2 ms, and this one is none.
 sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]
 
 # A busy machine takes longer for one example; speed is measured in benchmarks.
 hypothesis.settings.register_profile("product", deadline=None)
 hypothesis.settings.load_profile("product")
-
-#: These files begin, the longest first: what began last would run alone in the end. On a cluster the order is measured:
-#: a process takes its next file as soon as two tests are left to it, however long they are.
-LONGEST = (
-    "conformance/test_hostile.py",
-    "fuzz/test_no_5xx.py",
-    "tools/test_release.py",
-    "fuzz/test_doors.py",
-    "training/test_docs.py",
-    "docs/test_readme.py",
-    "chart/test_helm.py",
-    "process/test_start.py",
-    "process/test_broken_bundles.py",
-    "conformance/test_operations.py",
-    "model_server/test_compiled_models.py",
-    "process/test_settings.py",
-    "edge/test_server.py",
-    "training/test_run.py",
-    "chart/test_schemas.py",
-    "fuzz/test_openapi.py",
-    "e2e/knative/test_scaling.py",
-    "e2e/standard/test_upgrades.py",
-    "e2e/standard/test_serving.py",
-    "e2e/knative/test_shares.py",
-    "e2e/knative/test_manifests.py",
-    "e2e/test_tools.py",
-    "e2e/standard/test_scaling.py",
-    "e2e/knative/test_owners.py",
-    "e2e/test_image.py",
-    "e2e/test_baked.py",
-)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest files first; all others, doctests outside tests/ too, keep their order behind them."""
-    items.sort(key=_turn)
-
-
-def _turn(item: pytest.Item) -> int:
-    path = item.path.as_posix()
-    return next((turn for turn, name in enumerate(LONGEST) if path.endswith(name)), len(LONGEST))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -80,6 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--registry", type=Path, help="folder of trained example bundles; without it they are trained")
     group.addoption("--e2e", action="store_true", help="run the end-to-end tests against the cluster of the kubeconfig")
+    group.addoption("--docker", action="store_true", help="fail what needs a Docker daemon where none answers")
     group.addoption("--fuzz-seed", type=int, default=20_260_101, help="seed of the generated requests")
     group.addoption(
         "--fuzz-requests", type=int, default=5_000, help="how many generated requests each fuzzed model gets"
@@ -89,6 +51,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_report_header(config: pytest.Config) -> str:
     """Show the seed with every run, so that a finding can be repeated."""
     return f"fuzz seed: {config.getoption('--fuzz-seed')}, requests: {config.getoption('--fuzz-requests')}"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a Docker daemon where none answers, unless it must run."""
+    if item.get_closest_marker("docker") and not item.config.getoption("--docker") and not _docker_answers():
+        pytest.skip("no Docker daemon answers; --docker makes this a failure")
+
+
+@cache
+def _docker_answers() -> bool:
+    try:
+        return subprocess.run(["docker", "version"], capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        return False
 
 
 @pytest.fixture(scope="session")

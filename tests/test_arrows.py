@@ -6,6 +6,7 @@ import ast
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,34 +17,90 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Top to bottom: a module of model_server may import what stands in a line below its own, or is in its own folder.
-LAYERS = """
-    __main__
-    edge workers
-    batching telemetry sources
-    explain drift onnx
-    compiled
-    predictor
-    bundle
-    manifest
-    contract
-    admission
-    output
-    feature
-    columns
-    frame
-    checks cpu garbage
-    errors
-"""
-RANK = {name: rank for rank, line in enumerate(LAYERS.split("\n")) for name in line.split()}
+# Top to bottom, for each package: a module may import what stands in a line below its own, or is in its own folder.
+LAYERS = {
+    "model_server": """
+        __main__
+        edge workers
+        wire
+        serving
+        explain monitoring onnx sources telemetry
+        compiled
+        parity
+        predictor
+        approval
+        bundle
+        manifest
+        contract
+        admission
+        output
+        feature
+        columns
+        frame
+        checks cpu garbage healthcheck
+        errors
+    """,
+    "model_server.edge": """
+        embedded
+        server
+        app grpc
+        kserve
+        api http
+        admin exchange
+    """,
+    "model_server.edge.api": """
+        pages
+        openapi
+        operations
+        bodies facade protocols
+        described
+        contract
+    """,
+    "model_server.edge.http": """
+        connection
+        failures gate health
+        inference
+    """,
+    "model_server.wire": """
+        facade v1 v2
+        facade_answers metadata pieces tensors
+        outputs parts
+    """,
+    "model_server.serving": """
+        service
+        batching repository runner
+        call observers
+        loaded
+        tensors
+        datatypes
+    """,
+    "model_server.telemetry": """
+        requests
+        logs metrics stopwatch
+    """,
+    "model_server.parity": """
+        comparison record
+        probes
+        thresholds
+        splits substitution unforeseen
+    """,
+}
+RANKS = {
+    package: {name: rank for rank, line in enumerate(lines.strip().split("\n")) for name in line.split()}
+    for package, lines in LAYERS.items()
+}
 
 # settings stands beside the layers: only __main__ reads them; others may name the type of what they are handed.
 ALLOWED_OF_SETTINGS = {"errors", "manifest"}
 ALLOWED_OF_ROLLOUT = {"checks", "errors"}
+#: Packages beside the server; those that do not exist yet have their rules already.
+USERS_OF_THE_CORE = ("training", "monitoring", "scoring")
 
 # Libraries that one place keeps to itself.
 KEEPERS = {
-    "asyncio": ("model_server.__main__", "model_server.serving.batching", "model_server.edge"),
+    "asyncio": ("model_server.serving", "model_server.wire.pieces", "model_server.edge"),
+    "fastapi": ("model_server.edge",),
+    "grpc": ("model_server.edge",),
     "joblib": ("model_server.bundle", "training"),
     "kserve": ("model_server.edge",),
     "kubernetes": ("rollout.cluster",),
@@ -51,6 +108,8 @@ KEEPERS = {
     "onnxruntime": ("model_server.onnx.session",),
     "pyarrow": ("training",),
     "skl2onnx": ("training.conversion",),
+    "starlette": ("model_server.edge",),
+    "uvicorn": ("model_server.edge",),
 }
 
 
@@ -63,7 +122,7 @@ def imported(source: str, module: str, *, types: bool = True) -> set[str]:
         types: Whether imports under `if TYPE_CHECKING:` count, which never happen when the module runs.
 
     Returns:
-        Dotted names; `from a import b` counts as `a.b` as well as `a`, since b may be a module.
+        Dotted names; `from a import b` counts as `a.b`, since b may be a module.
     """
     return {name for node in _nodes(ast.parse(source), types=types) for name in _names(node, module)}
 
@@ -81,7 +140,6 @@ def _names(node: ast.AST, module: str) -> Iterator[str]:
     elif isinstance(node, ast.ImportFrom):
         start = ".".join(module.split(".")[: -node.level]) if node.level else ""
         origin = ".".join(part for part in (start, node.module) if part)
-        yield origin
         yield from (f"{origin}.{alias.name}" for alias in node.names)
     elif isinstance(node, ast.Call) and ast.unparse(node.func) in {
         "importlib.import_module",
@@ -106,9 +164,9 @@ def modules(package: str, *, types: bool = True) -> dict[str, set[str]]:
     return {name: imported(path.read_text("utf-8"), name, types=types) for name, path in zip(names, paths, strict=True)}
 
 
-def place(module: str) -> str:
-    """Give the name that stands in LAYERS: the module's own, or its folder's."""
-    return module.split(".")[1]
+def child(module: str, package: str) -> str:
+    """Give the name under which a module stands among the layers of a package: its own, or its folder's."""
+    return module.removeprefix(f"{package}.").split(".")[0]
 
 
 def within(module: str, places: tuple[str, ...]) -> bool:
@@ -122,16 +180,31 @@ def within_any(names: set[str], name: str) -> bool:
 
 
 SERVER = modules("model_server")
-TRAINING = modules("training")
+USERS = {package: modules(package) for package in USERS_OF_THE_CORE}
 ROLLOUT = modules("rollout")
-ALL = SERVER | TRAINING | ROLLOUT
-RUNNING = modules("model_server", types=False) | modules("training", types=False) | modules("rollout", types=False)
+ALL = SERVER | ROLLOUT | {module: names for used in USERS.values() for module, names in used.items()}
+RUNNING = {
+    module: names
+    for package in ("model_server", "rollout", *USERS_OF_THE_CORE)
+    for module, names in modules(package, types=False).items()
+}
 
 
 def ours(names: set[str], package: str = "model_server") -> set[str]:
-    """Keep the imports of one of our packages, as names of LAYERS; importing the bare package is nothing."""
-    known = {place(module) for module in ALL if module.startswith(f"{package}.")}
-    return {place(n) for n in names if n.startswith(f"{package}.") and place(n) in known}
+    """Keep the imports of one of our packages, as names of its layers; importing the bare package is nothing."""
+    known = {child(module, package) for module in ALL if within(module, (package,))}
+    return {child(name, package) for name in names if within(name, (package,)) and child(name, package) in known}
+
+
+def resolved(graph: dict[str, set[str]]) -> dict[str, set[str]]:
+    """Replace the names that modules import by the modules in which they stand; a package stands in its `__init__`."""
+    return {module: {found for name in names if (found := _home(name, graph))} for module, names in graph.items()}
+
+
+def _home(name: str, graph: dict[str, set[str]]) -> str:
+    while name and name not in graph and f"{name}.__init__" not in graph:
+        name = name.rpartition(".")[0]
+    return name if name in graph or not name else f"{name}.__init__"
 
 
 @pytest.mark.parametrize(
@@ -148,11 +221,11 @@ def ours(names: set[str], package: str = "model_server") -> set[str]:
 )
 def test_every_way_of_importing_is_seen(line: str) -> None:
     """The check must not be fooled by an import that is merely written otherwise."""
-    assert "training.fit" in imported(line, "model_server.predictor")
+    assert within_any(imported(line, "model_server.predictor"), "training.fit")
 
 
 def test_imports_for_types_can_be_told_apart() -> None:
-    """Two modules may name each other's types; what they run may not form a circle."""
+    """Only what runs decides who reads the settings."""
     source = "import a\nif TYPE_CHECKING:\n    import b\nif typing.TYPE_CHECKING:\n    import c"
 
     assert imported(source, "m", types=False) == {"a"}
@@ -163,22 +236,40 @@ def test_the_packages_were_read() -> None:
     assert {"model_server.errors", "model_server.predictor", "training.__main__"} <= ALL.keys()
 
 
-def test_every_module_has_a_place() -> None:
-    """A new module is put into LAYERS, so that somebody decides what it may know."""
-    placed = RANK.keys() | {"__init__", "settings"}
+@pytest.mark.parametrize("package", sorted(RANKS))
+def test_every_module_has_a_place(package: str) -> None:
+    """A new module is put into a layer, so that somebody decides what it may know; one that is gone leaves it."""
+    found = {child(module, package) for module in SERVER if within(module, (package,))}
 
-    assert {place(module) for module in SERVER} <= placed
+    assert found - {"__init__", "settings"} == RANKS[package].keys()
 
 
-@pytest.mark.parametrize("module", sorted(SERVER))
-def test_the_server_imports_only_downwards(module: str) -> None:
+@pytest.mark.parametrize(
+    ("package", "module"),
+    [(package, module) for package in RANKS for module in sorted(SERVER) if within(module, (package,))],
+)
+def test_the_server_imports_only_downwards(package: str, module: str) -> None:
     """Each module knows less than the ones above it; that keeps the core testable without a server."""
-    here = place(module)
-    targets = ours(SERVER[module]) - {here, "settings"}
+    here = child(module, package)
+    targets = ours(SERVER[module], package) - {here, "settings"}
     if here == "settings":
         assert targets <= ALLOWED_OF_SETTINGS
     else:
-        assert {target for target in targets if RANK.get(target, -1) <= RANK.get(here, len(RANK))} == set()
+        assert upwards(here, targets, RANKS[package]) == set()
+
+
+def upwards(here: str, targets: set[str], ranks: dict[str, int]) -> set[str]:
+    """Name the targets that do not stand below a place; what has no rank, such as an `__init__`, is below nothing."""
+    return {target for target in targets if ranks.get(target, -1) <= ranks.get(here, len(ranks))}
+
+
+def test_an_import_upwards_or_sideways_is_found() -> None:
+    """The check before must be able to fail."""
+    ranks = RANKS["model_server.wire"]
+
+    assert upwards("parts", {"v1", "outputs"}, ranks) == {"v1", "outputs"}
+    assert upwards("v1", {"parts", "outputs"}, ranks) == set()
+    assert upwards("__init__", {"parts"}, ranks) == {"parts"}
 
 
 def test_only_the_command_reads_settings() -> None:
@@ -188,19 +279,22 @@ def test_only_the_command_reads_settings() -> None:
     ]
 
 
-def test_the_server_knows_neither_training_nor_rollout() -> None:
+def test_the_server_knows_no_package_beside_it() -> None:
     """The image holds the server alone."""
-    outside = {
-        m: n for m, names in SERVER.items() for n in names if within(n, ("training", "rollout", "tests", "tools"))
-    }
+    others = (*USERS_OF_THE_CORE, "rollout", "benchmarks", "tests", "tools")
+    outside = {m: n for m, names in SERVER.items() for n in names if within(n, others)}
 
     assert outside == {}
 
 
-def test_training_does_not_know_the_edge() -> None:
-    """Bundles are made without a web server; what training needs of the server is its core."""
+@pytest.mark.parametrize("package", USERS_OF_THE_CORE)
+def test_what_uses_the_core_does_not_know_the_edge(package: str) -> None:
+    """Bundles are made, watched and scored without a web server; what that needs of the server is its core."""
     outside = {
-        m: n for m, names in TRAINING.items() for n in names if within(n, ("model_server.edge", "rollout", "tests"))
+        m: n
+        for m, names in USERS[package].items()
+        for n in names
+        if within(n, ("model_server.edge", "rollout", "tests"))
     }
 
     assert outside == {}
@@ -234,21 +328,39 @@ def test_cycles_are_found() -> None:
     assert cycles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == ["a", "b", "c"]
 
 
+def test_a_cycle_by_way_of_a_package_is_found() -> None:
+    """What a package's `__init__` hands on is imported from there; a module beside it is not."""
+    graph = {"p.__init__": {"p.a.f"}, "p.a": {"p.b"}, "p.b": {"p.g"}}
+
+    assert cycles(resolved(graph)) == ["p.__init__", "p.a", "p.b"]
+    assert cycles(resolved(graph | {"p.b": {"p.c"}, "p.c": {"sys"}})) == []
+
+
 def test_no_module_imports_itself_by_way_of_others() -> None:
     """Inside a folder there is no given order, but there is one."""
-    assert cycles(RUNNING) == []
+    assert cycles(resolved(RUNNING)) == []
 
 
-def declared(*extras: str) -> set[str]:
-    """Read which modules the declared dependencies bring.
+def test_no_types_of_the_server_form_a_circle_either() -> None:
+    """Two files that need each other's types are one file, or want a third below both."""
+    assert cycles(resolved(SERVER)) == []
+
+
+PROJECT = tomllib.loads(ROOT.joinpath("pyproject.toml").read_text("utf-8"))
+EXTRAS = PROJECT["project"]["optional-dependencies"]
+GROUPS = PROJECT["dependency-groups"]
+
+
+def declared(lines: list[str]) -> set[str]:
+    """Read which modules the server's dependencies and further ones bring.
 
     Args:
-        *extras: Names of optional dependencies to add to those of the server.
+        lines: Requirements beyond those of the server; one that is not installed here brings a module of its name.
     """
-    project = tomllib.loads(ROOT.joinpath("pyproject.toml").read_text("utf-8"))["project"]
-    lines = project["dependencies"] + [line for extra in extras for line in project["optional-dependencies"][extra]]
-    wanted = {_normal(line) for line in lines}
-    return {module for module, names in packages_distributions().items() if wanted & {_normal(name) for name in names}}
+    wanted = {_normal(line) for line in [*PROJECT["project"]["dependencies"], *lines]}
+    brought = packages_distributions()
+    found = {module for module, names in brought.items() if wanted & {_normal(name) for name in names}}
+    return found | {name.replace("-", "_") for name in wanted}
 
 
 def _normal(requirement: str) -> str:
@@ -258,25 +370,71 @@ def _normal(requirement: str) -> str:
     return name.lower().replace("_", "-").replace(".", "-")
 
 
-@pytest.mark.parametrize(
-    ("package", "extras"),
-    [("model_server", ("onnx",)), ("training", ("training", "onnx-convert"))],
-    ids=["model_server", "training"],
-)
-def test_every_library_that_is_imported_is_declared(package: str, extras: tuple[str, ...]) -> None:
-    """What comes only by way of another dependency may vanish with its next version."""
-    allowed = declared(*extras) | sys.stdlib_module_names | {"model_server", "training"}
-    tops = {name.split(".")[0] for module, names in ALL.items() if within(module, (package,)) for name in names}
+#: What each package may import beside the server's dependencies: packages of ours, and requirements.
+DEVELOPMENT = [*chain(*EXTRAS.values()), *GROUPS["dev"]]
+COMPARED = [*chain(*(lines for group, lines in GROUPS.items() if group.startswith("bench-")))]
+DECLARED: dict[str, tuple[set[str], list[str]]] = {
+    "model_server": ({"model_server"}, EXTRAS["onnx"]),
+    "training": ({"model_server", "training"}, EXTRAS["training"] + EXTRAS["onnx-convert"]),
+    "tools": ({"tools"}, DEVELOPMENT),
+    "benchmarks": ({"model_server", "training", "tools", "benchmarks"}, DEVELOPMENT + COMPARED),
+    "tests": ({"model_server", "training", "tools", "benchmarks", "tests"}, DEVELOPMENT),
+}
 
-    assert tops - allowed == set()
+
+@pytest.mark.parametrize("package", sorted(DECLARED))
+def test_every_library_that_is_imported_is_declared(package: str) -> None:
+    """What comes only by way of another dependency may vanish with its next version."""
+    own, lines = DECLARED[package]
+    tops = {name.split(".")[0] for names in modules(package).values() for name in names}
+
+    assert tops - own - declared(lines) - sys.stdlib_module_names == set()
+
+
+def test_a_library_that_comes_by_way_of_another_is_not_declared() -> None:
+    """The check above must be able to fail: requests is installed here, because Kubernetes' client asks for it."""
+    assert "requests" in packages_distributions()
+    assert "requests" not in declared(DEVELOPMENT)
+
+
+TOOLS = modules("tools")
+#: Where the tools use libraries: the chart's, and what speaks with a cluster. The others run before there is any.
+WITH_LIBRARIES = (
+    *(f"tools.{name}" for name in ("chartmutations", "kubeschemas", "manifests")),
+    *("tools.objects", "tools.cluster", "tools.deploy"),
+)
 
 
 def test_the_tools_need_no_library() -> None:
     """They run before there is an environment, but for those that name what they need it for."""
-    chart = {f"tools.{name}" for name in ("chartmutations", "chartreadme", "kubeschemas", "manifests")}
-    tools = modules("tools")
-    cluster = {name for name in tools if name.startswith(("tools.cluster", "tools.deploy"))}
-    tops = {name.split(".")[0] for module in tools.keys() - chart - cluster for name in tools[module]}
+    tops = {n.split(".")[0] for m, names in TOOLS.items() if not within(m, WITH_LIBRARIES) for n in names}
 
     assert tops <= sys.stdlib_module_names | {"tools"}
-    assert chart <= tools.keys()
+    assert [place for place in WITH_LIBRARIES if not within_any(set(TOOLS), place)] == []
+
+
+def reached(graph: dict[str, set[str]], start: str) -> set[str]:
+    """Name every module outside a place that it imports, be it by way of others."""
+    found = {module for module in graph if within(module, (start,))}
+    while further := {n for module in found for n in graph[module] if n in graph} - found:
+        found |= further
+    return {module for module in found if not within(module, (start,))}
+
+
+def test_what_is_reached_by_way_of_others_is_seen() -> None:
+    """The next check must be able to fail."""
+    assert reached({"a.x": {"b"}, "b": {"c"}, "c": set(), "d": {"a.x"}}, "a") == {"b", "c"}
+
+
+def test_a_rollout_knows_neither_how_a_cluster_is_made_nor_a_test() -> None:
+    """So the verbs and the judgement of readiness can become a package of their own, with what they stand on."""
+    ground = {f"tools.{name}" for name in ("clients", "errors", "gotools", "objects", "programs", "wheels")}
+    inside = {module for module in TOOLS if within(module, ("tools.deploy.rollout",))}
+
+    assert reached(resolved(TOOLS), "tools.deploy.rollout") == ground
+    assert not any(within(n, ("tests", "training", "model_server")) for m in {*ground, *inside} for n in TOOLS[m])
+
+
+def test_no_tool_imports_itself_by_way_of_others() -> None:
+    """A circle would tie the making of a cluster to its use."""
+    assert cycles(resolved(TOOLS)) == []

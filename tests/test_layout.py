@@ -4,8 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import LONGEST
-
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -32,9 +30,3 @@ def test_the_top_level_holds_its_parts(name: str) -> None:
 def test_packages_ship_their_types(package: str) -> None:
     """Code that uses the packages gets checked against our annotations."""
     assert ROOT.joinpath(package, "py.typed").is_file()
-
-
-@pytest.mark.parametrize("name", LONGEST)
-def test_a_file_that_is_to_begin_is_there(name: str) -> None:
-    """One that was renamed would begin last, and nobody would say so."""
-    assert len([*ROOT.joinpath("tests").glob(f"**/{name}")]) == 1

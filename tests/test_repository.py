@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tools import locks
+from tools import gotools, locks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +44,8 @@ def paths() -> Iterator[Path]:
     """Walk the files of the checkout without those that git ignores; works where there is no git."""
     for folder, folders, files in os.walk(ROOT):
         folders[:] = [name for name in folders if name in HIDDEN or not (name.startswith(".") or name in LEFT_OUT)]
-        yield from (Path(folder, name) for name in files if not name.startswith(".coverage"))
+        # In a second worktree .git is a file, which names a folder of this machine.
+        yield from (Path(folder, name) for name in files if not (name.startswith(".coverage") or name == ".git"))
 
 
 def name_of(requirement: str) -> str:
@@ -128,6 +129,14 @@ def test_every_direct_dependency_has_its_reason() -> None:
     assert [name_of(line) for group in groups for line in group] == [name for name in rows if name != "package"]
 
 
+def test_every_go_program_has_its_reason() -> None:
+    """docs/dependencies.md lists exactly what `make tools` builds."""
+    text = ROOT.joinpath("docs/dependencies.md").read_text("utf-8")
+    rows = re.findall(r"^\| (`[^|]+`) \| \S.+ \|$", text, re.MULTILINE)
+
+    assert [name for row in rows for name in re.findall(r"`([^`]+)`", row)] == list(gotools.TOOLS)
+
+
 def test_every_excused_rule_has_its_reason() -> None:
     """An ignore without a reason outlives the reason."""
     lint = ROOT.joinpath("pyproject.toml").read_text("utf-8").partition("[tool.ruff.lint]")[2]
@@ -200,38 +209,12 @@ def test_a_second_setup_costs_nothing(tmp_path: Path, age_s: int) -> None:
     assert answer.returncode == (1 if age_s else 0)
 
 
-def is_make(command: str) -> bool:
-    """Say whether a command is `make` with targets of the Makefile, side by side or not."""
-    words = [word for word in command.split() if not re.fullmatch(r"-j\d|--output-sync=line", word)]
-    return words[:1] == ["make"] and len(words) > 1 and all(word in targets() or "=" in word for word in words[1:])
+def test_what_only_workflows_call_stands_last() -> None:
+    """A person reads the list from the top; what is there because workflows call nothing but make can wait."""
+    *_, last = MAKEFILE.split("\n##@ ")
+    listed = set(re.findall(r"^\.PHONY: ([a-z0-9-]+)$", last, re.MULTILINE))
+    texts = [path.read_text("utf-8") for path in ROOT.glob(".github/workflows/*.yml")]
+    called = set(re.findall(r"run: make ([a-z-]+)", "\n".join(texts))) | {"bench-environments"}
 
-
-#: What `.ci/run` does beside calling targets: it keeps time, and ends the daemon and the cluster that it started.
-FRAME_OF_CI = {
-    "export GOGC=400",
-    "times=()",
-    "phase() { # name, command…",
-    "local name=$1 start=$SECONDS",
-    "shift",
-    '"$@"',
-    """times+=("$(printf 'ci: %-22s %5d s' "$name" $((SECONDS - start)))")""",
-    "}",
-    "started_docker=no",
-    "leave() {",
-    "make cluster-down || true",
-    '[ "$started_docker" = no ] || .ci/docker stop || true',
-    """printf '%s\\n' "${times[@]}" "$(printf 'ci: %-22s %5d s' all "$SECONDS")\"""",
-    "trap leave EXIT",
-    "docker version >/dev/null 2>&1 || started_docker=yes",
-    ".ci/docker start",
-}
-
-
-def test_ci_calls_only_make_targets() -> None:
-    """What CI does can be done by hand with the same words; a Docker daemon is what a person has already."""
-    lines = [line.strip() for line in ROOT.joinpath(".ci/run").read_text("utf-8").splitlines()]
-    commands = [line for line in lines if line and not line.startswith(("#", "set -", "cd "))]
-    called = [re.sub(r"^phase '[^']+' ", "", line) for line in commands]
-
-    assert "make test" in called
-    assert [line for line in called if not is_make(line) and line not in FRAME_OF_CI] == []
+    assert last.startswith("For workflows")
+    assert listed == {name for name in called if name.startswith(("release-", "image-", "bench-"))} - {"image-smoke"}

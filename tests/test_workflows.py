@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import re
+import shlex
+import subprocess
 import tomllib
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 
-from tests.workflows import FOLDER, ROOT, RULES, Workflow, broken
+from tests.workflows import FOLDER, ROOT, RULES, ZIZMOR, Workflow, audits, broken
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TEXTS = {path.stem: path.read_text("utf-8") for path in sorted(FOLDER.glob("*.y*ml"))}
 CHECKOUT = "actions/checkout@08c6903cd8c0fde910a37f88322edcfb5dd907a8 # v5.0.0"
 
 #: The rule that must notice, the workflow, what is replaced in it (everywhere), and by what.
 BREAKS = [
-    ("no_rights_on_top", "ci", "permissions: {}\n", ""),
-    ("no_rights_on_top", "ci", "permissions: {}\n", "permissions: read-all\n"),
-    ("no_rights_on_top", "e2e", "permissions: {}\n", "permissions:\n  contents: read\n"),
+    ("rights_named_by_jobs", "e2e", "permissions: {}\n", "permissions:\n  contents: read\n"),
     ("rights_named_by_jobs", "ci", "    permissions:\n      contents: read\n", ""),
     ("rights_named_by_jobs", "chart", "    permissions:\n      contents: read\n", "    permissions: read-all\n"),
     ("bounded_in_time", "e2e", "    timeout-minutes: 60\n", ""),
@@ -25,12 +29,9 @@ BREAKS = [
     ("one_at_a_time", "chart", "concurrency:\n  group: chart-${{ github.ref }}\n  cancel-in-progress: true\n", ""),
     ("one_at_a_time", "chart", "group: chart-${{ github.ref }}", "group: chart"),
     ("one_at_a_time", "release", "cancel-in-progress: false", "cancel-in-progress: true"),
-    ("actions_pinned", "ci", CHECKOUT, "actions/checkout@v5"),
-    ("actions_pinned", "ci", CHECKOUT, CHECKOUT.replace("08c6903", "")),
-    ("actions_pinned", "ci", CHECKOUT, CHECKOUT.partition(" ")[0]),
-    ("actions_pinned", "ci", CHECKOUT, CHECKOUT.replace("v5.0.0", "v5")),
-    ("actions_pinned", "ci", CHECKOUT, "./.github/actions/checkout # v5.0.0"),
-    ("actions_pinned", "chart", f"- uses: {CHECKOUT}\n", f'- "uses": {CHECKOUT}\n'),
+    ("versions_beside_commits", "ci", CHECKOUT, CHECKOUT.partition(" ")[0]),
+    ("versions_beside_commits", "ci", CHECKOUT, CHECKOUT.replace("v5.0.0", "v5")),
+    ("versions_beside_commits", "chart", f"- uses: {CHECKOUT}\n", f'- "uses": {CHECKOUT}\n'),
     ("only_make", "chart", "- run: make chart", "- run: make chart && make fuzz"),
     ("only_make", "chart", "- run: make chart", "- run: helm lint charts/model-server"),
     ("only_make", "chart", "- run: make chart", "- run: make no-such-target"),
@@ -43,8 +44,6 @@ BREAKS = [
     ("nothing_latest", "release", "PUBLISH: ", "ALSO: latest\n  PUBLISH: "),
     ("no_secret_for_strangers", "ci", "      PYTHON: ", "      KEY: ${{ secrets.KEY }}\n      PYTHON: "),
     ("no_secret_for_strangers", "ci", "      PYTHON: ", "      KEY: ${{ github.token }}\n      PYTHON: "),
-    ("nothing_left_in_the_checkout", "ci", "persist-credentials: false", "persist-credentials: true"),
-    ("nothing_left_in_the_checkout", "ci", "persist-credentials: false", "fetch-depth: 1"),
     ("python_is_the_one_set_up", "chart", "      PYTHON: python3.13\n", "      OTHER: python3.13\n"),
     ("python_is_the_one_set_up", "release", "  PYTHON: python3.11\n", "  PYTHON: python3.12\n"),
     ("publishing_apart", "release", " && !github.event.repository.fork", ""),
@@ -58,7 +57,7 @@ BREAKS = [
 #: Breaks that are against several rules at once.
 WORSE = [
     (
-        {"no_dangerous_event", "no_secret_for_strangers", "publishing_apart"},
+        {"no_secret_for_strangers", "publishing_apart"},
         "release",
         "  push:\n",
         "  pull_request_target:\n",
@@ -66,7 +65,7 @@ WORSE = [
     ({"no_secret_for_strangers", "publishing_apart"}, "release", "  push:\n", "  pull_request:\n  push:\n"),
     ({"asked_before_published", "publishing_apart"}, "release", "    needs: test\n", ""),
     ({"publishing_apart"}, "release", "  push:\n", "  workflow_dispatch:\n  push:\n"),
-    ({"no_dangerous_event", "publishing_apart"}, "release", "  push:\n", "  workflow_run:\n  push:\n"),
+    ({"publishing_apart"}, "release", "  push:\n", "  workflow_run:\n  push:\n"),
     (
         {"no_secret_for_strangers", "publishing_apart"},
         "ci",
@@ -80,6 +79,25 @@ WORSE = [
         "permissions:\n      contents: read\n",
         "permissions: write-all\n",
     ),
+]
+#: The audit of zizmor that must notice, the workflow, what is replaced in it, and by what.
+AUDITED = [
+    ("unpinned-uses", "ci", CHECKOUT, "actions/checkout@v5"),
+    ("unpinned-uses", "ci", CHECKOUT, CHECKOUT.replace("08c6903", "")),
+    ("self-repository", "ci", CHECKOUT, "./.github/actions/checkout # v5.0.0"),
+    ("unpinned-images", "chart", "    runs-on: ", "    container: python:3.11\n    runs-on: "),
+    ("excessive-permissions", "ci", "permissions: {}\n", ""),
+    ("excessive-permissions", "ci", "permissions: {}\n", "permissions: read-all\n"),
+    ("excessive-permissions", "ci", "permissions: {}\n", "permissions:\n  contents: write\n"),
+    ("excessive-permissions", "chart", "    permissions:\n      contents: read\n", "    permissions: write-all\n"),
+    ("undocumented-permissions", "release", "packages: write # push\n", "packages: write\n"),
+    ("artipacked", "ci", "persist-credentials: false", "persist-credentials: true"),
+    ("artipacked", "ci", "persist-credentials: false", "fetch-depth: 1"),
+    ("dangerous-triggers", "release", "  push:\n", "  pull_request_target:\n"),
+    ("dangerous-triggers", "release", "  push:\n", "  workflow_run:\n  push:\n"),
+    ("dangerous-triggers", "chart", "  pull_request:\n", "  issue_comment:\n  pull_request:\n"),
+    ("template-injection", "chart", "- run: make chart", "- run: make ${{ github.head_ref }}"),
+    ("cache-poisoning", "release", " # zizmor: ignore[cache-poisoning]", ""),
 ]
 
 
@@ -96,7 +114,16 @@ def uses() -> set[str]:
 
 def test_every_workflow_is_here() -> None:
     """The rules below hold for all of them, so none may be missing."""
-    assert TEXTS.keys() == {"chart", "ci", "e2e", "release"}
+    assert TEXTS.keys() == {"chart", "ci", "e2e", "mutations", "release"}
+
+
+def test_every_place_of_the_chart_is_broken_by_the_clock() -> None:
+    """A check that nobody starts finds nothing: the whole of it runs by itself, and not a share."""
+    workflow = Workflow(TEXTS["mutations"])
+
+    assert "schedule" in workflow.events
+    assert [workflow.commands(job) for job in workflow.jobs] == [[["make", "chart-mutate"]]]
+    assert "EVERY" not in workflow.text
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
@@ -124,6 +151,27 @@ def test_every_rule_is_shown_to_notice_something() -> None:
     shown = {rule for rule, *_ in BREAKS} | {rule for rules, *_ in WORSE for rule in rules}
 
     assert shown == {rule.__name__ for rule in RULES}
+
+
+def test_zizmor_has_nothing_to_say() -> None:
+    """Of the workflows, and of what asks for new versions of their actions."""
+    assert audits(FOLDER.parent) == set()
+
+
+@pytest.mark.parametrize(("audit", "name", "old", "new"), AUDITED)
+def test_zizmor_notices_what_is_broken(tmp_path: Path, audit: str, name: str, old: str, new: str) -> None:
+    """These are rules for workflows anywhere, so that none of them is written here."""
+    file = tmp_path / f"{name}.yml"
+    file.write_text(changed(name, old, new), "utf-8")
+
+    assert audit in audits(file)
+
+
+def test_make_calls_zizmor_as_it_is_called_here() -> None:
+    """A less suspicious zizmor would not see all that is shown above."""
+    done = subprocess.run(["make", "-n", "workflows"], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert f"/{shlex.join(ZIZMOR)} .github\n" in done.stdout
 
 
 def test_an_action_is_the_same_commit_everywhere() -> None:

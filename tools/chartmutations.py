@@ -19,8 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from tools import gotools
 
 CHART = Path(__file__).resolve().parent.parent / "charts" / "model-server"
@@ -133,17 +131,40 @@ def is_green(chart: Path, suites: list[str]) -> bool:
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
+def first_of(commit: str, every: int) -> int:
+    """Choose where a share begins, so that each commit tries other places and the same commit always the same ones.
+
+    >>> first_of("00ff", 10), first_of("00ff", 1), first_of("", 10)
+    (5, 0, 0)
+    """
+    return int(commit or "0", 16) % every
+
+
+def head() -> str:
+    """Name the checkout's commit; empty where git knows none, as in an archive of the sources."""
+    command = ["git", "-C", str(CHART), "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
 def main() -> int:
     """Break the chart, run the suites, print the score."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--every", type=int, default=1, help="take every n-th place only")
+    parser.add_argument("--first", type=int, help="begin at this place, instead of one that follows from the commit")
     parser.add_argument("--only", default="", help="break only places whose file, line or text holds this")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many at the same time")
     options = parser.parse_args()
     if not is_green(CHART, suites_for("")):
         print("chart-mutate: the suites are red before anything is broken; run `make chart` first", file=sys.stderr)
         return 1
-    tried = [one for one in mutations() if options.only in f"{one.file}:{one.place}"][:: options.every]
+    first = first_of(head(), options.every) if options.first is None else options.first
+    tried = [one for one in mutations() if options.only in f"{one.file}:{one.place}"][first :: options.every]
+    share = f", one in {options.every}; FIRST={first} takes these again" if options.every > 1 else ""
+    print(f"chart-mutate: {len(tried)} places{share}", flush=True)
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         alive = [one for one, lives in zip(tried, pool.map(survives, tried), strict=True) if lives]
     for one in alive:

@@ -97,18 +97,6 @@ def has_ensurepip() -> bool:
     return importlib.util.find_spec("ensurepip") is not None
 
 
-def install_venv_package() -> None:
-    """Let Debian's package manager bring what its Python lacks (needs root), then start over."""
-    package = f"python3.{sys.version_info.minor}-venv"
-    print(
-        f"setup: this Python has neither ensurepip nor pip; installing the system package {package} as root", flush=True
-    )
-    quiet = {"DEBIAN_FRONTEND": "noninteractive"}
-    run("apt-get", "update", "-qq", **quiet)
-    run("apt-get", "install", "-y", "-qq", "-o=Dpkg::Use-Pty=0", "--no-install-recommends", package, **quiet)
-    os.execv(sys.executable, [sys.executable, *sys.argv])
-
-
 def create(folder: Path) -> None:
     """Make the empty environment, with a pip of its own where the machine has none and this Python brings one.
 
@@ -116,14 +104,12 @@ def create(folder: Path) -> None:
         folder: The environment.
 
     Raises:
-        SetupError: No ensurepip, pip or uv, and no right to install one.
+        SetupError: No pip, ensurepip or uv; nothing is installed into the machine unasked.
     """
     if not (has_ensurepip() or has_pip() or shutil.which("uv")):
-        if os.geteuid() == 0 and shutil.which("apt-get"):
-            install_venv_package()
         raise SetupError(
-            f"this Python ({sys.executable}) has neither ensurepip nor pip, and there is no uv; "
-            f"install one of them first, on Debian: apt-get install python3.{sys.version_info.minor}-venv"
+            f"this Python ({sys.executable}) has neither pip nor ensurepip, and there is no uv; "
+            f"install one of them first, on Debian as root: apt-get install python3.{sys.version_info.minor}-venv"
         )
     venv.create(folder, with_pip=has_ensurepip() and not has_pip(), clear=True, symlinks=True)
 

@@ -34,7 +34,7 @@ VERSION_VARIABLES: Mapping[str, str] = {
     "helm4": "helm.sh/helm/v4/internal/version.version",
 }
 #: In this order, and one after the other: the three of Helm share most of what is compiled.
-TOOLS = ("helm-unittest", "helm3", "helm4", "kubeconform", "actionlint")
+TOOLS = ("helm-unittest", "helm3", "helm4", "kubeconform", "actionlint", "helm-docs", "oasdiff", "crane")
 #: kubeadm compares these with the version it is asked to install.
 KUBERNETES_VERSION = "k8s.io/component-base/version"
 

@@ -6,14 +6,11 @@ Every object is closed, as the API server's strict validation closes it: a missp
 
 import hashlib
 import json
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tools import gotools
 

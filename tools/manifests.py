@@ -1,4 +1,4 @@
-"""The folder manifests/: knows how to render it from the chart, for people who use kubectl and not Helm.
+"""What is written from the chart: the folder manifests/, for people who use kubectl and not Helm, and its README.
 
 Each file of the chart's ci folder gives one manifest. The percentages of a canary are fragments that hold one field, so
 that whoever applies one owns that field and nothing else; for Standard mode, whose canaries are a list, they are JSON
@@ -7,14 +7,11 @@ patches that first make sure of the entry they change.
 
 import json
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tools import gotools
 
@@ -93,8 +90,19 @@ def files() -> dict[str, str]:
     return found
 
 
+def document(charts: Path) -> None:
+    """Write each chart's README from its README.md.gotmpl and the comments of its values.yaml.
+
+    Args:
+        charts: The folder that holds the charts.
+    """
+    options = (f"--chart-search-root={charts}", "--sort-values-order=file", "--log-level=warning")
+    subprocess.run([str(gotools.build("helm-docs")), *options], check=True)
+
+
 def main() -> None:
-    """Write the folder anew, without what is no longer rendered."""
+    """Write the folder anew, without what is no longer rendered, and the README."""
+    document(CHART.parent)
     wanted = files()
     for path in FOLDER.rglob("*"):
         if path.is_file() and str(path.relative_to(FOLDER)) not in wanted:

@@ -58,7 +58,7 @@ def _refuse(slug: str, text: object, exit_code: int) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    registry = Registry(options.registry)
+    registry = _registry(options)
     order = commands.Order(options.config, options.version, options.bump, options.keep_rejected, _onnx(options))
     around = commands.Surroundings(
         registry, provenance.here(options.git_commit), lambda: datetime.now(UTC), platform.node(), _progress()
@@ -76,6 +76,13 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _registry(options: argparse.Namespace) -> Registry:
+    registry = Registry(options.registry)
+    if options.promote:
+        registry.approver(_approval(options))  # before minutes of training, not after them
+    return registry
+
+
 def _title(manifest: Manifest) -> str:
     return f"{manifest.name} {manifest.version}"
 
@@ -90,7 +97,7 @@ def _progress() -> Callable[[str], None]:
 
 
 def _approval(options: argparse.Namespace) -> Approval:
-    return Approval(options.who or _user(), datetime.now(UTC), options.why)
+    return Approval(options.who, datetime.now(UTC), options.why, _user())
 
 
 def _user() -> str:
@@ -149,7 +156,7 @@ def _adopt(options: argparse.Namespace) -> int:
         dict(options.floor),
         _onnx(options),
     )
-    registry = Registry(options.registry)
+    registry = _registry(options)
     verified, was_there = adopt.adopt(files, identity, registry, provenance.here(options.git_commit))
     print(
         f"{verified.directory} is there already, made from the same files" if was_there else page.inspection(verified)
@@ -240,7 +247,7 @@ def _parser() -> argparse.ArgumentParser:
             "--registry", type=Path, default=Path("artifacts"), metavar="DIR", help="default: artifacts"
         )
     for command in (run, adopted, promote, rollback):
-        command.add_argument("--who", default="", help="who decides; left out: the user")
+        command.add_argument("--who", default="", help="who decides; left out: the user's account")
         command.add_argument("--why", default="", help="why, for the history")
     return parser
 

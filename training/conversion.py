@@ -11,7 +11,9 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from model_server import onnx
-from model_server.compiled import Compiled, OnnxParity, Unforeseen
+from model_server.compiled import CompiledModel
+from model_server.parity.record import OnnxParity
+from model_server.parity.unforeseen import Unforeseen
 from training.errors import ExtraMissing
 
 if TYPE_CHECKING:
@@ -65,7 +67,7 @@ def convert(predictor: Predictor, sample: Frame, tolerance: float) -> tuple[Onnx
 
 def _precisions(predictor: Predictor) -> tuple[bool, bool]:
     try:
-        splits = Compiled(predictor.fitted, predictor.golden_frame()).kernel.splits
+        splits = CompiledModel(predictor.fitted, predictor.golden_frame()).splits
     except Unforeseen:
         splits = ()
     single = any(some.single for some in splits)

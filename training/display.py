@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from model_server.bundle import read_run
-from model_server.compiled import PARITY, recorded
 from model_server.errors import ModelServerError
+from model_server.parity.record import PARITY, recorded
 from training.card import describe_feature
 from training.figures import Figures
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from model_server.bundle import Verified
     from model_server.checks import Check
-    from model_server.compiled import OnnxParity, Parity
     from model_server.manifest import Manifest
+    from model_server.parity.record import OnnxParity, Parity
     from training.registry import Registry
 
 

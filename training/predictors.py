@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from model_server import bundle, compiled, onnx
 from model_server.manifest import canonical_json
+from model_server.parity.record import PARITY
 from model_server.predictor import Predictor
 from training import conversion
 
@@ -54,7 +55,7 @@ def compared(
             if content is not None:
                 files[onnx.MODEL] = content
                 golden = _admitting(golden, converted.tolerance)
-    documents = {compiled.PARITY: record, bundle.GOLDEN: golden}
+    documents = {PARITY: record, bundle.GOLDEN: golden}
     return files | {name: canonical_json(document.model_dump(mode="json")) for name, document in documents.items()}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from model_server.manifest import canonical_json, digest_of, installed_libraries
 
-#: Modules of the server whose code decides what is in a bundle; its doors and settings have no part in that.
+#: Modules of the server whose code decides what is in a bundle; its edge and its settings have no part in that.
 CORE = (
     "admission",
     "bundle",
@@ -18,13 +18,14 @@ CORE = (
     "columns",
     "compiled",
     "contract",
-    "drift",
     "errors",
     "feature",
     "frame",
     "manifest",
+    "monitoring",
     "onnx",
     "output",
+    "parity",
     "predictor",
 )
 _ROOT = Path(__file__).resolve().parent.parent

@@ -1,15 +1,15 @@
 """The local registry, written: versions, pointers and their history; knows folders and approval, not training.
 
 ``<root>/<name>/<version>/`` holds a bundle, ``<root>/<name>/production`` and ``candidate`` hold a version each, and
-``<root>/<name>/history.jsonl`` has one line a change of production. Pointers are replaced whole, so a reader sees the
-old or the new version and nothing between.
+``<root>/<name>/history.jsonl`` has one line a change of production; ``<root>/policy.yaml`` says whose name that needs.
+Pointers are replaced whole, so a reader sees the old or the new version and nothing between.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,10 +17,11 @@ import orjson
 from pydantic import BaseModel, ConfigDict
 
 from model_server import bundle
+from model_server.approval import standing_versions
 from model_server.checks import Check, Status, worst
 from model_server.errors import BundleIncompatible, BundleNotFound
 from model_server.sources import local
-from training import gates
+from training import gates, policy
 from training.errors import NotApproved
 from training.figures import Figures
 from training.publish import check_answers
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from model_server.bundle import Verified
-
-HISTORY = "history.jsonl"
 
 
 class Change(BaseModel):
@@ -59,11 +58,19 @@ class Change(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """Who changes production, when, and why."""
+    """Who changes production, when, and why.
+
+    Attributes:
+        who: The name that was given, or empty.
+        when: Now.
+        why: In their words.
+        account: The account that the process runs under; who decides where no name is given and none is wanted.
+    """
 
     who: str
     when: datetime
     why: str = ""
+    account: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +102,7 @@ class Registry:
     def history(self, name: str) -> list[Change]:
         """Read the changes of production, oldest first."""
         try:
-            lines = (self.root / name / HISTORY).read_text(encoding="utf-8").splitlines()
+            lines = (self.root / name / local.HISTORY).read_text(encoding="utf-8").splitlines()
         except OSError:
             return []
         return [Change.model_validate_json(line) for line in lines if line.strip()]
@@ -131,6 +138,15 @@ class Registry:
         """Make a version the candidate."""
         _replace(self.root / name / local.CANDIDATE, version)
 
+    def approver(self, approval: Approval) -> str:
+        """Say who a change of production is written down for.
+
+        Raises:
+            NotApproved: The registry's policy wants a person, and none was named.
+            BadConfig: The policy is not valid.
+        """
+        return policy.load(self.root).approver_of(approval.who, approval.account)
+
     def promote(self, name: str, version: str, approval: Approval) -> Change | None:
         """Put a version into production.
 
@@ -144,8 +160,10 @@ class Registry:
 
         Raises:
             BundleError: The version is absent, changed or cannot be opened here.
-            NotApproved: Its gates failed, or it is worse than what is in production.
+            NotApproved: Its gates failed, it is worse than what is in production, or the policy wants a named person.
+            BadConfig: The policy is not valid.
         """
+        who = self.approver(approval)
         verified, figures = self.open(name, version)
         before = self.production(name)
         if before == version:
@@ -155,7 +173,7 @@ class Registry:
             failed = "; ".join(str(check) for check in checks if check.status is not Status.PASS) or "no gate was asked"
             raise NotApproved(f"{name} {version} is not promoted, {before or 'nothing'} stays in production: {failed}")
         check_answers(bundle.open_bundle(verified))
-        return self._change("promote", verified, before, approval)
+        return self._change("promote", verified, before, replace(approval, who=who))
 
     def rollback(self, name: str, approval: Approval) -> Change:
         """Put the version that was in production before back.
@@ -168,10 +186,13 @@ class Registry:
             The change.
 
         Raises:
-            NotApproved: There was no version before.
+            NotApproved: There was no version before, or the policy wants a named person.
+            BadConfig: The policy is not valid.
             BundleError: That version is absent, changed or cannot be opened here; production stays as it is.
         """
-        current, standing = self.production(name), _standing(self.history(name))
+        who = self.approver(approval)
+        current = self.production(name)
+        standing = standing_versions((change.action, change.version) for change in self.history(name))
         earlier = standing[:-1] if standing and standing[-1] == current else standing
         if not earlier:
             raise NotApproved(
@@ -180,7 +201,7 @@ class Registry:
             )
         verified, _ = self.open(name, earlier[-1])
         check_answers(bundle.open_bundle(verified))
-        return self._change("rollback", verified, current, approval)
+        return self._change("rollback", verified, current, replace(approval, who=who))
 
     def _change(
         self, action: Literal["promote", "rollback"], verified: Verified, before: str | None, by: Approval
@@ -196,21 +217,9 @@ class Registry:
             why=by.why,
         )
         # History first: a line too many is harmless, a change that nobody wrote down is not.
-        _append(self.root / manifest.name / HISTORY, change.model_dump(mode="json"))
+        _append(self.root / manifest.name / local.HISTORY, change.model_dump(mode="json"))
         _replace(self.root / manifest.name / local.PRODUCTION, manifest.version)
         return change
-
-
-def _standing(history: list[Change]) -> list[str]:
-    # A rollback takes promotions away, so that a second one goes a further step back and not forth again.
-    stack: list[str] = []
-    for change in history:
-        if change.action == "rollback":
-            while stack and stack[-1] != change.version:
-                stack.pop()
-        if stack[-1:] != [change.version]:
-            stack.append(change.version)
-    return stack
 
 
 def _replace(path: Path, version: str) -> None:

@@ -1,4 +1,4 @@
-"""Compiled: a fitted pipeline without scikit-learn's checks; gives the very same numbers, or gives way.
+"""Compiled kernels: a fitted pipeline without scikit-learn's checks; the very same numbers, or scikit-learn's own.
 
 scikit-learn's steps check and convert their input at every call, which for one row costs many times the model itself,
 though the contract has checked it already. Here the steps' arithmetic and the estimators' own compiled kernels start
@@ -6,20 +6,7 @@ from the checked frame. They are used only where they were compared with the pip
 the bundle was made and again when it is loaded; every value they were not made for is left to scikit-learn.
 """
 
-from model_server.compiled.compiled_model import Compiled
-from model_server.compiled.inputs import Unforeseen
-from model_server.compiled.parity import PARITY, OnnxParity, Parity, choose, measure, recorded
-from model_server.compiled.preprocessing import Preprocessing, preprocessing
+from model_server.compiled.compiled_model import CompiledModel
+from model_server.compiled.parity import choose, measure
 
-__all__ = [
-    "PARITY",
-    "Compiled",
-    "OnnxParity",
-    "Parity",
-    "Preprocessing",
-    "Unforeseen",
-    "choose",
-    "measure",
-    "preprocessing",
-    "recorded",
-]
+__all__ = ["CompiledModel", "choose", "measure"]

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from model_server.compiled.inputs import Array, Inputs, Unforeseen
-from model_server.compiled.kernel import Ask, Kernel
+from model_server.compiled.inputs import Array, Inputs
+from model_server.compiled.kernel import Kernel, Method
+from model_server.parity.unforeseen import Unforeseen
 
 if TYPE_CHECKING:
     from model_server.compiled.inputs import Given
@@ -50,7 +51,7 @@ def calibrated(estimator: Any, given: Given, compile_model: Compile) -> Kernel:
     )
 
 
-def _member(member: Any, given: Given, compile_model: Compile) -> tuple[Ask, Kernel]:
+def _member(member: Any, given: Given, compile_model: Compile) -> tuple[Method, Kernel]:
     if member.method not in ("sigmoid", "isotonic"):
         raise Unforeseen(f"calibration by {member.method}")
     if not np.array_equal(member.classes, member.estimator.classes_):
@@ -61,16 +62,16 @@ def _member(member: Any, given: Given, compile_model: Compile) -> tuple[Ask, Ker
     return _binary(scores, curves[0]) if len(member.classes) == 2 else _several(scores, curves), kernel
 
 
-def _scores(kernel: Kernel, n_classes: int) -> Ask:
+def _scores(kernel: Kernel, n_classes: int) -> Method:
     """Give what was calibrated, float64 [N, 1] or [N, K]: the decision function, else the probabilities."""
     decide = kernel.decision_function
     if decide is not None:
         return lambda inputs: decide(inputs).reshape(-1, 1 if n_classes == 2 else n_classes)
-    probable = cast("Ask", kernel.predict_proba)  # what was calibrated has one of the two
+    probable = cast("Method", kernel.predict_proba)  # what was calibrated has one of the two
     return (lambda inputs: probable(inputs)[:, 1:]) if n_classes == 2 else probable
 
 
-def _binary(scores: Ask, curve: Curve) -> Ask:
+def _binary(scores: Method, curve: Curve) -> Method:
     def probabilities(inputs: Inputs) -> Array:
         positive = curve(scores(inputs)[:, 0])
         return _at_most_one(np.stack([1.0 - positive, positive], axis=1))
@@ -78,7 +79,7 @@ def _binary(scores: Ask, curve: Curve) -> Ask:
     return probabilities
 
 
-def _several(scores: Ask, curves: list[Curve]) -> Ask:
+def _several(scores: Method, curves: list[Curve]) -> Method:
     def probabilities(inputs: Inputs) -> Array:
         found = scores(inputs)
         each = np.zeros((len(found), len(curves)))

@@ -1,20 +1,28 @@
-"""Program: a whole pipeline compiled, in the pipeline's place; knows the fallback, not the comparison."""
+"""CompiledModel: a whole pipeline compiled, in the pipeline's place, with the pipeline as fallback."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from model_server.compiled.inputs import Array, Given, Unforeseen, inputs_of
+from model_server.compiled.inputs import Array, Given, inputs_of
 from model_server.compiled.models import compile_model
+from model_server.parity.splits import Splits
+from model_server.parity.unforeseen import Unforeseen
 
 if TYPE_CHECKING:
+    from model_server.compiled.inputs import Inputs
     from model_server.compiled.kernel import Kernel
     from model_server.frame import Frame
     from model_server.predictor import Fitted
 
 
-class Compiled:
-    """Kernels that answer like a fitted pipeline; see ``model_server.predictor.Model``."""
+class CompiledModel:
+    """Kernels that answer like a fitted pipeline; see ``model_server.predictor.Model``.
+
+    Attributes:
+        kernel: The methods, on what compiled steps take.
+        splits: Where the answers jump.
+    """
 
     name = "compiled"
 
@@ -31,6 +39,7 @@ class Compiled:
         self._fitted = fitted
         self.kernel: Kernel = compile_model(fitted.pipeline, Given(inputs_of(sample), named=fitted.by_name))
         self.is_bounded = not self.kernel.left
+        self.splits = tuple(_in_frames(some) for some in self.kernel.splits)
         self._probable = self.kernel.predict_proba
 
     def predict(self, frame: Frame) -> Array:
@@ -48,3 +57,8 @@ class Compiled:
             return self._probable(inputs_of(frame))
         except Unforeseen:
             return self._fitted.predict_proba(frame)
+
+
+def _in_frames(splits: Splits[Inputs]) -> Splits[Frame]:
+    """Take frames where a kernel takes inputs."""
+    return Splits(lambda frame: splits.before(inputs_of(frame)), splits.column, splits.threshold, splits.single)

@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model_server.compiled.inputs import Array, Inputs, Unforeseen, columns_of, plain, row_count
+from model_server.compiled.inputs import Array, Inputs, columns_of, plain, row_count
+from model_server.parity.probes import UNKNOWN_TEXT
+from model_server.parity.unforeseen import Unforeseen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from model_server.compiled.inputs import Given, Step
-
-#: A text that is a category of nobody's; should it be one, unknown texts are left to the encoder.
-UNKNOWN_TEXT = "\x00no category"
 
 
 def encoder(step: Any, given: Given) -> Step:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model_server.compiled.encoders import encoder
-from model_server.compiled.inputs import Array, Given, Inputs, Unforeseen, matrix_of, selected
+from model_server.compiled.inputs import Array, Given, Inputs, matrix_of, selected
 from model_server.compiled.joined import JoinedHistogramTrees, histogram_walk
-from model_server.compiled.kernel import Kernel, Splits, Walk
+from model_server.compiled.kernel import Kernel, Walk
 from model_server.compiled.trees import boosted_classes
+from model_server.parity.splits import Splits
+from model_server.parity.unforeseen import Unforeseen
 
 if TYPE_CHECKING:
     from model_server.compiled.inputs import Step
@@ -98,9 +100,12 @@ def _joined(classes: list[list[Any]], n_columns: int, known: Array, places: Arra
         return []
 
 
-def _splits(estimator: Any, before: Step) -> Splits:
+def _splits(estimator: Any, before: Step) -> Splits[Inputs]:
     nodes = np.concatenate([tree.nodes for trees in estimator._predictors for tree in trees])  # noqa: SLF001 - not public
     nodes = nodes[(nodes["is_leaf"] == 0) & (nodes["is_categorical"] == 0)]
     return Splits(
-        before, nodes["feature_idx"].astype(np.int64), nodes["num_threshold"].astype(np.float64), single=False
+        lambda inputs: matrix_of(before(inputs)),
+        nodes["feature_idx"].astype(np.int64),
+        nodes["num_threshold"].astype(np.float64),
+        single=False,
     )

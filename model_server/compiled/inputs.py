@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from model_server.parity.unforeseen import Unforeseen
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -18,10 +20,6 @@ Array = np.ndarray[Any, Any]
 #: float64 [N, C], or C arrays of shape [N]: numbers of any dtype, or objects (str, None = missing).
 Inputs = Array | list[Array]
 Step = Callable[[Inputs], Inputs]
-
-
-class Unforeseen(Exception):
-    """A step, a setting or a value that is left to scikit-learn."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model_server.compiled.inputs import Array, Unforeseen
+from model_server.parity.unforeseen import Unforeseen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from model_server.compiled.inputs import Array
 
 #: Larger forests are walked tree by tree: joining copies their nodes, at 64 bytes each.
 MOST_NODES = 300_000

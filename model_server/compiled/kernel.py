@@ -12,27 +12,12 @@ from model_server.compiled.inputs import Array, Inputs, matrix_of
 
 if TYPE_CHECKING:
     from model_server.compiled.inputs import Step
+    from model_server.parity.splits import Splits
 
-Ask = Callable[[Inputs], Array]
+#: A method of an estimator, on what compiled steps made.
+Method = Callable[[Inputs], Array]
 #: A kernel on the matrix it was made for: [N, C] -> [N, K].
 Walk = Callable[[Array], Array]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Splits:
-    """Where an estimator's answer jumps.
-
-    Attributes:
-        before: Computes the columns that are split, from what the kernel is given.
-        column: int64 [S], the column that is split.
-        threshold: float64 [S]; at most this goes left.
-        single: Whether the column is rounded to float32 before it is compared.
-    """
-
-    before: Step
-    column: Array
-    threshold: Array
-    single: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,10 +35,10 @@ class Kernel:
             without BLAS.
     """
 
-    predict: Ask
-    predict_proba: Ask | None = None
-    decision_function: Ask | None = None
-    splits: tuple[Splits, ...] = ()
+    predict: Method
+    predict_proba: Method | None = None
+    decision_function: Method | None = None
+    splits: tuple[Splits[Inputs], ...] = ()
     blas: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
     neighbours_matter: bool = False
@@ -61,14 +46,14 @@ class Kernel:
     def after(self, before: Step, left: tuple[str, ...] = ()) -> Kernel:
         """Put steps before the estimator."""
 
-        def asked(ask: Ask | None) -> Ask | None:
-            return None if ask is None else lambda inputs: ask(before(inputs))
+        def behind(method: Method | None) -> Method | None:
+            return None if method is None else lambda inputs: method(before(inputs))
 
         predict = self.predict
         return Kernel(
             predict=lambda inputs: predict(before(inputs)),
-            predict_proba=asked(self.predict_proba),
-            decision_function=asked(self.decision_function),
+            predict_proba=behind(self.predict_proba),
+            decision_function=behind(self.decision_function),
             splits=tuple(replace(some, before=_chained(before, some.before)) for some in self.splits),
             blas=self.blas,
             left=(*left, *self.left),
@@ -76,7 +61,7 @@ class Kernel:
         )
 
 
-def _chained(first: Step, then: Step) -> Step:
+def _chained(first: Step, then: Method) -> Method:
     return lambda inputs: then(first(inputs))
 
 

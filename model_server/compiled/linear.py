@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model_server.compiled.inputs import Array, Inputs, Unforeseen, matrix_of
-from model_server.compiled.kernel import Ask, Kernel, softmax, two_columns
+from model_server.compiled.inputs import Array, Inputs, matrix_of
+from model_server.compiled.kernel import Kernel, Method, softmax, two_columns
+from model_server.parity.unforeseen import Unforeseen
 
 if TYPE_CHECKING:
     from model_server.compiled.inputs import Given
@@ -52,7 +53,7 @@ def classifier(estimator: Any, given: Given) -> Kernel:
     )
 
 
-def _scores(estimator: Any, given: Given) -> Ask:
+def _scores(estimator: Any, given: Given) -> Method:
     given.require_numbers()
     weights, intercept = np.asarray(estimator.coef_), estimator.intercept_
     if weights.dtype != np.float64:
@@ -69,7 +70,7 @@ def _scores(estimator: Any, given: Given) -> Ask:
     return scores
 
 
-def _labels(scores: Ask, classes: Array) -> Ask:
+def _labels(scores: Method, classes: Array) -> Method:
     def labels(inputs: Inputs) -> Array:
         found = scores(inputs)
         places = (found > 0).astype(np.intp) if found.ndim == 1 else found.argmax(axis=1)
@@ -79,7 +80,7 @@ def _labels(scores: Ask, classes: Array) -> Ask:
     return labels
 
 
-def _probabilities(estimator: Any, scores: Ask) -> Ask | None:
+def _probabilities(estimator: Any, scores: Method) -> Method | None:
     kind = type(estimator).__name__
     if kind not in LOGISTIC and not hasattr(estimator, "predict_proba"):
         return None

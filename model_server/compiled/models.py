@@ -13,9 +13,10 @@ import numpy as np
 from model_server.compiled import linear, trees
 from model_server.compiled.calibrated import calibrated
 from model_server.compiled.histogram import histogram
-from model_server.compiled.inputs import Array, Given, Inputs, Unforeseen, matrix_of
-from model_server.compiled.kernel import Ask, Kernel
+from model_server.compiled.inputs import Array, Given, Inputs, matrix_of
+from model_server.compiled.kernel import Kernel, Method
 from model_server.compiled.steps import Steps, table
+from model_server.parity.unforeseen import Unforeseen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,7 +64,7 @@ def _as_it_is(estimator: Any, given: Given) -> Kernel:
     def laid_out(inputs: Inputs) -> Any:
         return matrix_of(inputs) if names is None else table(names, inputs)
 
-    def asked(name: str) -> Ask | None:
+    def asked(name: str) -> Method | None:
         method = getattr(estimator, name, None)
         return None if method is None else lambda inputs: np.asarray(method(laid_out(inputs)))
 

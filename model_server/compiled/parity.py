@@ -1,97 +1,27 @@
-"""Parity: whether compiled kernels answer as the pipeline does, and the record of it; knows no kernel by name.
+"""CompiledModel kernels compared with the pipeline: when a bundle is made, and again before they answer in its place.
 
-The record is made with the bundle and lies in it as ``parity.json``. A server uses compiled kernels only with a record
-that says so, and only after it has compared them once more itself.
+A server uses them only if the bundle's record says that they answered as scikit-learn, and a comparison on its own
+machine agrees.
 """
 
 from __future__ import annotations
 
-import math
 import warnings
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
-
-from model_server.compiled.comparison import Comparison, compare
-from model_server.compiled.compiled_model import Compiled
-from model_server.compiled.inputs import Unforeseen
-from model_server.compiled.probes import LOADING, PUBLISHING, Effort, Kind, probes
+from model_server.compiled.compiled_model import CompiledModel
+from model_server.parity.comparison import Comparison, compare
+from model_server.parity.probes import LOADING, PUBLISHING, Effort, probes
+from model_server.parity.record import PARITY, Parity, recorded, rounded_up
+from model_server.parity.unforeseen import Unforeseen
 from model_server.predictor import Predictor
 
 if TYPE_CHECKING:
-    from model_server.bundle import Verified
     from model_server.frame import Frame
 
-#: Name of the record in a bundle.
-PARITY = "parity.json"
 #: Largest difference where sums go through BLAS, whose last bits depend on how many rows are summed at once; relative
 #: to the answer where that is above 1.
 BLAS_TOLERANCE = 1e-12
-
-Count = Annotated[int, Field(ge=0)]
-
-
-class OnnxParity(BaseModel):
-    """The record of an estimator that was converted for ONNX Runtime.
-
-    Attributes:
-        used: Whether it may answer in scikit-learn's place, where a server is asked to use it.
-        reason: Why, or why not.
-        tolerance: Largest admitted difference, relative to the answer where that is above 1.
-        largest_difference: The largest that was seen, rounded up to a power of ten.
-        rows: How many rows were compared, by kind.
-        beyond: How many of them were further apart than the tolerance, had another label, or were refused by one.
-        splits: How many splits the model has.
-        splits_compared: How many of them were compared one step of the number line to either side.
-        double: Whether it computes in double precision.
-        libraries: Versions of what converted it and compared it.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    used: bool
-    reason: str
-    tolerance: FiniteFloat = Field(ge=0.0)
-    largest_difference: FiniteFloat | None = None
-    rows: dict[Kind, Count] = Field(default_factory=dict)
-    beyond: dict[Kind, Count] = Field(default_factory=dict)
-    splits: Count = 0
-    splits_compared: Count = 0
-    double: bool = False
-    libraries: dict[str, str] = Field(default_factory=dict)
-
-
-class Parity(BaseModel):
-    """The record.
-
-    Attributes:
-        format: Of this document.
-        used: Whether compiled kernels may answer in the pipeline's place.
-        reason: Why, or why not.
-        tolerance: Largest admitted difference; 0 = the same bits.
-        largest_difference: The largest that was seen, rounded up to a power of ten, because the last bits of a BLAS
-            differ between processors.
-        rows: How many rows were compared, by kind.
-        splits: How many splits the model has.
-        splits_compared: How many of them were compared one step of the number line to either side.
-        blas: Estimators whose sums go through BLAS.
-        left: Steps and estimators that are left to scikit-learn inside the compiled pipeline.
-        onnx: Of the converted estimator; None where none was asked for.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    format: Literal[1] = 1
-    used: bool
-    reason: str
-    tolerance: FiniteFloat = Field(default=0.0, ge=0.0)
-    largest_difference: FiniteFloat | None = None
-    rows: dict[Kind, Count] = Field(default_factory=dict)
-    splits: Count = 0
-    splits_compared: Count = 0
-    blas: tuple[str, ...] = ()
-    left: tuple[str, ...] = ()
-    onnx: OnnxParity | None = None
 
 
 def measure(predictor: Predictor, sample: Frame) -> Parity:
@@ -125,17 +55,7 @@ def choose(predictor: Predictor) -> tuple[Predictor, str]:
     return (predictor if compiled is None else Predictor(predictor.bundle, compiled)), here.reason
 
 
-def recorded(verified: Verified) -> Parity | None:
-    """Read the record of a bundle; None when there is none that can be read."""
-    if PARITY not in verified.manifest.files:
-        return None
-    try:
-        return Parity.model_validate_json(verified.read(PARITY))
-    except ValidationError:
-        return None
-
-
-def _compared(predictor: Predictor, sample: Frame | None, effort: Effort) -> tuple[Parity, Compiled | None]:
+def _compared(predictor: Predictor, sample: Frame | None, effort: Effort) -> tuple[Parity, CompiledModel | None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of unknown categories and the like, once a request would be too often as well
         try:
@@ -146,12 +66,12 @@ def _compared(predictor: Predictor, sample: Frame | None, effort: Effort) -> tup
             return Parity(used=False, reason=f"cannot be compared: {type(error).__name__}"), None
 
 
-def _verdict(predictor: Predictor, sample: Frame | None, effort: Effort) -> tuple[Parity, Compiled | None]:
+def _verdict(predictor: Predictor, sample: Frame | None, effort: Effort) -> tuple[Parity, CompiledModel | None]:
     golden = predictor.golden_frame()
-    compiled = Compiled(predictor.fitted, golden)
+    compiled = CompiledModel(predictor.fitted, golden)
     kernel = compiled.kernel
-    rows = probes(predictor.contract, golden, sample, kernel.splits, effort)
-    found = compare(predictor, compiled, rows, effort.singles)
+    rows = probes(predictor.contract, golden, sample, compiled.splits, effort)
+    found = compare(predictor, compiled, rows, effort.singles, neighbours_matter=kernel.neighbours_matter)
     tolerance = BLAS_TOLERANCE if kernel.blas else 0.0
     agrees = not found.labels_differ and found.difference <= tolerance
     record = Parity(
@@ -175,10 +95,3 @@ def _reason(found: Comparison, blas: tuple[str, ...], *, agrees: bool) -> str:
     if blas:
         return f"within {BLAS_TOLERANCE:.0e} of scikit-learn on every compared row"
     return "the same bits as scikit-learn on every compared row"
-
-
-def rounded_up(difference: float) -> float | None:
-    """Round up to a power of ten; None for what JSON cannot hold."""
-    if not math.isfinite(difference):
-        return None
-    return float(f"1e{math.ceil(math.log10(difference))}") if difference else 0.0

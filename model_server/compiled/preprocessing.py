@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model_server.compiled.inputs import Array, Given, Unforeseen, inputs_of, matrix_of
+from model_server.compiled.inputs import Array, Given, inputs_of, matrix_of
 from model_server.compiled.steps import Steps
+from model_server.parity.unforeseen import Unforeseen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

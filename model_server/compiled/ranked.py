@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model_server.compiled.inputs import Array, Unforeseen
+from model_server.parity.unforeseen import Unforeseen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from model_server.compiled.inputs import Array
 
 #: Prepared masks may take so many bytes; beyond it they would not stay in a processor's cache.
 MOST_BYTES = 4_000_000

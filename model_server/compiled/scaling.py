@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model_server.compiled.inputs import Array, Inputs, Unforeseen, columns_of, matrix_of
+from model_server.compiled.inputs import Array, Inputs, columns_of, matrix_of
+from model_server.parity.unforeseen import Unforeseen
 
 if TYPE_CHECKING:
     from model_server.compiled.inputs import Given, Step

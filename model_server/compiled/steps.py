@@ -11,18 +11,8 @@ import numpy as np
 
 from model_server.compiled import scaling
 from model_server.compiled.encoders import encoder
-from model_server.compiled.inputs import (
-    Array,
-    Given,
-    Inputs,
-    Step,
-    Unforeseen,
-    columns_of,
-    matrix_of,
-    plain,
-    row_count,
-    selected,
-)
+from model_server.compiled.inputs import Array, Given, Inputs, Step, columns_of, matrix_of, plain, row_count, selected
+from model_server.parity.unforeseen import Unforeseen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model_server.compiled.inputs import Array, Inputs, Unforeseen, matrix_of
+from model_server.compiled.inputs import Array, Inputs, matrix_of
 from model_server.compiled.joined import JoinedTrees
-from model_server.compiled.kernel import Ask, Kernel, Splits, Walk, single_precision, softmax, two_columns
+from model_server.compiled.kernel import Kernel, Method, Walk, single_precision, softmax, two_columns
 from model_server.compiled.ranked import RankedTrees
+from model_server.parity.splits import Splits
+from model_server.parity.unforeseen import Unforeseen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,7 +44,7 @@ def boosted(estimator: Any, given: Given) -> Kernel:
     return boosted_classes(raw, np.asarray(estimator.classes_), splits, zero_is_second=True)
 
 
-def boosted_classes(raw: Ask, classes: Array, splits: tuple[Splits, ...], *, zero_is_second: bool) -> Kernel:
+def boosted_classes(raw: Method, classes: Array, splits: tuple[Splits[Inputs], ...], *, zero_is_second: bool) -> Kernel:
     """Answer classes by log-odds, float64 [N, 1] or [N, K]; one log-odds of zero is a tie, which each kind breaks."""
     from scipy.special import expit
 
@@ -83,7 +85,7 @@ def _staged(estimator: Any) -> Walk:
 
 
 def _checked_few(few: RankedTrees, start: Array, staged: Walk) -> Walk:
-    """Ask for few rows at once, where it gives the same bits."""
+    """Method for few rows at once, where it gives the same bits."""
     most = few.most_rows
 
     def all_at_once(rows: Array) -> Array:
@@ -175,7 +177,7 @@ def _joined_forest(trees: Sequence[Any]) -> JoinedTrees | None:
         return None
 
 
-def _checked(estimator: Any, walk: Walk, *, takes_nan: bool = False) -> Ask:
+def _checked(estimator: Any, walk: Walk, *, takes_nan: bool = False) -> Method:
     """Leave what the estimator refuses to the estimator: infinity, and missing values where it takes none."""
     name = type(estimator).__name__
     refused = np.isinf if takes_nan else lambda rows: ~np.isfinite(rows)
@@ -189,7 +191,7 @@ def _checked(estimator: Any, walk: Walk, *, takes_nan: bool = False) -> Ask:
     return walked
 
 
-def _splits_of(trees: Sequence[Any]) -> tuple[Splits, ...]:
+def _splits_of(trees: Sequence[Any]) -> tuple[Splits[Inputs], ...]:
     column = np.concatenate([tree.feature for tree in trees])
     threshold = np.concatenate([tree.threshold for tree in trees])
     inner = column >= 0

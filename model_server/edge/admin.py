@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Depends, Request
 
-from model_server.errors import Forbidden
+from model_server.errors import Forbidden, NotSupported
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -19,35 +19,44 @@ TOKEN_HEADER = "x-admin-token"  # noqa: S105 - the header's name
 
 
 class Guard:
-    """Lets only the holder of the admin token pass."""
+    """Lets only the holder of the admin token pass, and nobody where one process would answer for several."""
 
-    def __init__(self, token: SecretStr | None, *, is_local: bool) -> None:
+    def __init__(self, token: SecretStr | None, *, is_local: bool, workers: int = 1) -> None:
         """Keep the token.
 
         Args:
             token: The token, or None where none is set.
             is_local: Whether a server without token is open, as on a developer's machine.
+            workers: How many processes share the ports; of several, a call reaches one.
         """
         self._token = None if token is None else token.get_secret_value().encode()
         self._is_local = is_local
+        self._workers = workers
 
     def check(self, token: str | None) -> None:
         """Compare a caller's token in constant time.
 
         Raises:
             Forbidden: It is missing or wrong, or no token is set on this server.
+            NotSupported: The call would change one of several workers, and the others would answer otherwise.
         """
         if self._token is None:
             if not self._is_local:
                 raise Forbidden("admin routes are closed: no API_ADMIN_TOKEN is set on this server")
         elif not hmac.compare_digest((token or "").encode(), self._token):
             raise Forbidden("X-Admin-Token is missing or wrong")
+        if self._workers > 1:
+            raise NotSupported(
+                f"this server has {self._workers} workers, and load, unload and reload would reach one of them: "
+                "restart it (in Kubernetes, the pods) to take another version, or set workers to 1"
+            )
 
     async def check_request(self, request: Request) -> None:
         """Compare the token of an HTTP request.
 
         Raises:
             Forbidden: See ``check``.
+            NotSupported: See ``check``.
         """
         self.check(request.headers.get(TOKEN_HEADER))
 

@@ -23,7 +23,7 @@ from model_server.edge.http.inference import Inference
 from model_server.edge.kserve.dataplane import CheckedDataPlane, GuardedExtension
 from model_server.edge.kserve.registry import KServeRegistry
 from model_server.edge.kserve.versions import VersionedEndpoints
-from model_server.telemetry import Stopwatch
+from model_server.telemetry.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from model_server.serving.repository import BundleRepository
     from model_server.serving.service import Service
     from model_server.settings import Settings
-    from model_server.telemetry import Telemetry
+    from model_server.telemetry.requests import Telemetry
 
 
 class KServeParts:
@@ -49,7 +49,8 @@ class KServeParts:
         self.registry = KServeRegistry(service, bare=settings.v1_output == "label")
         self.dataplane = CheckedDataPlane(service.repository, self.registry)
         self.extension = GuardedExtension(self.registry)
-        self.guard = Guard(settings.api_admin_token, is_local=settings.app_env == "local")
+        local = settings.app_env == "local"
+        self.guard = Guard(settings.api_admin_token, is_local=local, workers=settings.workers)
 
 
 def create_app(service: Service, telemetry: Telemetry, settings: Settings, parts: KServeParts | None = None) -> Gate:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from model_server.serving.observers import Observer
     from model_server.settings import Settings
-    from model_server.telemetry import Metrics
+    from model_server.telemetry.metrics import Metrics
 
 
 class RunningServer:

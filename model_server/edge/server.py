@@ -14,11 +14,13 @@ import signal
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from kserve import ModelServer
 
+from model_server import healthcheck
 from model_server.cpu import cpu_limit, limit_threads
 from model_server.edge.app import KServeParts, create_app
 from model_server.edge.grpc.server import Envelope, Servicer, create_grpc_server
@@ -29,13 +31,16 @@ from model_server.serving.loaded import Wanted
 from model_server.serving.observers import Observers
 from model_server.serving.repository import BundleRepository
 from model_server.serving.service import Service
-from model_server.telemetry import Metrics, Stopwatch, Telemetry, logger, write_later
+from model_server.telemetry.logs import logger, write_later
+from model_server.telemetry.requests import Telemetry
+from model_server.telemetry.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from model_server.serving.observers import Observer
     from model_server.settings import Settings
+    from model_server.telemetry.metrics import Metrics
 
 
 class _QuietServer(uvicorn.Server):
@@ -85,6 +90,7 @@ class BundleServer(ModelServer):
             enable_grpc=settings.enable_grpc,
             workers=1,
         )
+        metrics.workers.set(settings.workers)
         telemetry = Telemetry(metrics, log_requests=settings.enable_latency_logging)
         self.app = create_app(self.service, telemetry, settings, self._parts)
         self._stopping: asyncio.Event | None = None
@@ -120,6 +126,7 @@ class BundleServer(ModelServer):
 
     async def _serve_on(self, listener: socket.socket, stopping: asyncio.Event) -> None:
         self.http_port = listener.getsockname()[1]
+        _announce(self.settings.address_file, listener)
         rpc = await self._start_grpc() if self.settings.enable_grpc else None
         rest = _QuietServer(self._uvicorn_config())
         rest_task = asyncio.create_task(rest.serve(sockets=[listener]))
@@ -235,6 +242,7 @@ def _wanted(settings: Settings, threads: int) -> Wanted:
         libraries=settings.library_mismatch,
         predictor=settings.predictor,
         threads=threads,
+        allow_unapproved=settings.allow_unapproved,
     )
 
 
@@ -257,6 +265,17 @@ def _listen(settings: Settings) -> socket.socket:
     # answer waits for the client's delayed acknowledgement of the headers, 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
+
+
+def _announce(file: str | None, listener: socket.socket) -> None:
+    if file is None:
+        return
+    try:
+        healthcheck.announce(Path(file), *listener.getsockname()[:2])
+    except OSError as error:  # a read-only root file system: requests are answered all the same
+        logger.warning(
+            "address_file %s cannot be written (%s): no health check will find the port", file, error.strerror
+        )
 
 
 def _taken(port: int, key: str) -> StartupFailed:

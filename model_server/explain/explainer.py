@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from model_server.compiled import Preprocessing, Unforeseen, preprocessing
+from model_server.compiled.preprocessing import Preprocessing, preprocessing
 from model_server.errors import BugError, NotSupported
 from model_server.explain import linear, trees
 from model_server.explain.additive import dense
 from model_server.explain.explanation import Explanation
 from model_server.explain.layout import Layout
+from model_server.parity.unforeseen import Unforeseen
 
 if TYPE_CHECKING:
     from model_server.contract import Output

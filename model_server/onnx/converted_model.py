@@ -1,4 +1,4 @@
-"""Converted: a pipeline whose estimator ONNX Runtime answers for, in the pipeline's place; knows when to give way."""
+"""ConvertedModel: a pipeline whose estimator ONNX Runtime answers for, in the pipeline's place."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model_server.compiled import Unforeseen
 from model_server.compiled.inputs import Given, inputs_of, matrix_of
 from model_server.compiled.steps import Steps
+from model_server.parity.unforeseen import Unforeseen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +41,7 @@ def steps_before(fitted: Fitted, sample: Frame) -> Steps:
     return steps
 
 
-class Converted:
+class ConvertedModel:
     """Compiled steps and a converted estimator; see ``model_server.predictor.Model``."""
 
     name = "onnx"

@@ -11,20 +11,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model_server.compiled import PARITY, Compiled, OnnxParity, Unforeseen, recorded
-from model_server.compiled.comparison import lone_rows
-from model_server.compiled.parity import rounded_up
-from model_server.compiled.probes import LOADING, PUBLISHING, probes
+from model_server.compiled import CompiledModel
 from model_server.onnx.close import CloseCalls
-from model_server.onnx.converted_model import Converted, steps_before
+from model_server.onnx.converted_model import ConvertedModel, steps_before
 from model_server.onnx.session import MODEL, Missing, Session, libraries
+from model_server.parity.comparison import lone_rows
+from model_server.parity.probes import LOADING, PUBLISHING, probes
+from model_server.parity.record import PARITY, OnnxParity, recorded, rounded_up
+from model_server.parity.unforeseen import Unforeseen
 from model_server.predictor import Predictor
 
 if TYPE_CHECKING:
     from model_server.compiled.inputs import Array
-    from model_server.compiled.probes import Effort, Kind
     from model_server.contract import Output
     from model_server.frame import Frame
+    from model_server.parity.probes import Effort, Kind
 
 
 def measure(predictor: Predictor, content: bytes, sample: Frame, tolerance: float) -> OnnxParity:
@@ -73,7 +74,7 @@ def choose(predictor: Predictor, threads: int = 1) -> tuple[Predictor | None, st
 
 def _compared(
     predictor: Predictor, session: Session, sample: Frame | None, tolerance: float, effort: Effort
-) -> tuple[OnnxParity, Converted | None]:
+) -> tuple[OnnxParity, ConvertedModel | None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of unknown categories and the like, once a request would be too often as well
         try:
@@ -88,13 +89,13 @@ def _compared(
 
 def _verdict(
     predictor: Predictor, session: Session, sample: Frame | None, tolerance: float, effort: Effort
-) -> tuple[OnnxParity, Converted | None]:
+) -> tuple[OnnxParity, ConvertedModel | None]:
     golden = predictor.golden_frame()
     before = steps_before(predictor.fitted, golden)
-    kernel = Compiled(predictor.fitted, golden).kernel
-    _require_known(kernel.left[len(before.left) :], predictor.contract.output)
-    model = Converted(predictor.fitted, before, session, CloseCalls(predictor.contract.output, tolerance))
-    rows = probes(predictor.contract, golden, sample, kernel.splits, effort)
+    compiled = CompiledModel(predictor.fitted, golden)
+    _require_known(compiled.kernel.left[len(before.left) :], predictor.contract.output)
+    model = ConvertedModel(predictor.fitted, before, session, CloseCalls(predictor.contract.output, tolerance))
+    rows = probes(predictor.contract, golden, sample, compiled.splits, effort)
     converted = Predictor(predictor.bundle, model)
     apart = {kind: _apart(predictor, converted, frame, effort.singles) for kind, frame in rows.frames.items()}
     beyond = {kind: int(np.sum(each > tolerance)) for kind, each in apart.items()}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model_server.compiled import Unforeseen
+from model_server.parity.unforeseen import Unforeseen
 
 if TYPE_CHECKING:
     from model_server.compiled.inputs import Array

@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from model_server import bundle, compiled, onnx, sources
+from model_server import bundle, compiled, onnx
+from model_server.approval import admit
 from model_server.checks import Status, worst
 from model_server.errors import BundleError, BundleIncompatible, GoldenMismatch, ModelServerError, NotSupported
 from model_server.predictor import Predictor
-from model_server.telemetry import Stopwatch, logger
+from model_server.sources.uri import from_uri, record_of
+from model_server.telemetry.logs import logger
+from model_server.telemetry.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
+    from model_server.approval import Approval
     from model_server.contract import Contract
     from model_server.explain import Explainer
     from model_server.manifest import Manifest
@@ -29,6 +33,7 @@ class Wanted:
         libraries: What to do when scikit-learn differs.
         predictor: What is to answer, where the bundle's record allows it.
         threads: How many threads of ONNX Runtime share one call.
+        allow_unapproved: Whether a version is served that is not approved.
     """
 
     uri: str
@@ -38,6 +43,7 @@ class Wanted:
     libraries: bundle.LibraryPolicy = "refuse"
     predictor: Literal["compiled", "onnx", "scikit-learn"] = "compiled"
     threads: int = 1
+    allow_unapproved: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -50,6 +56,7 @@ class LoadedBundle:
         digest: Digest of the bundle.
         load_s: Seconds from fetching to warm.
         why: Why it is that predictor which answers.
+        approval: Who approved of the bundle, in one word.
         version: Version of the bundle.
         contract: Contract of the bundle.
     """
@@ -59,6 +66,7 @@ class LoadedBundle:
     digest: str
     load_s: float
     why: str
+    approval: Approval
     _explainer: Explainer | str | None = field(default=None, repr=False)
     version: str = field(init=False)
     contract: Contract = field(init=False, repr=False)
@@ -119,11 +127,12 @@ def build(wanted: Wanted) -> LoadedBundle:
 
 def _built(wanted: Wanted) -> LoadedBundle:
     watch = Stopwatch()
-    directory = sources.from_uri(wanted.uri, wanted.name, wanted.version)
+    directory = from_uri(wanted.uri, wanted.name, wanted.version)
     verified = bundle.verify(directory, expected_digest=wanted.digest, libraries=wanted.libraries)
     for warning in verified.warnings:
         logger.warning("library differs: %s", warning)
     _check_version(verified, wanted.version)
+    approved = _approved(verified, wanted)
     predictor = Predictor(bundle.open_bundle(verified))
     checks = predictor.check_golden()
     if worst(checks) is not Status.PASS:
@@ -135,9 +144,16 @@ def _built(wanted: Wanted) -> LoadedBundle:
     predictor, why = _chosen(predictor, wanted)
     # A model with tiers tells its reasons unasked, so its first request must not wait for the explainer.
     explainer = _explainer_of(predictor) if predictor.contract.output.tiers else None
-    return LoadedBundle(
-        wanted.name or verified.manifest.name, predictor, verified.digest, watch.elapsed_s, why, explainer
-    )
+    name = wanted.name or verified.manifest.name
+    return LoadedBundle(name, predictor, verified.digest, watch.elapsed_s, why, approved, explainer)
+
+
+def _approved(verified: bundle.Verified, wanted: Wanted) -> Approval:
+    record = record_of(verified.directory, wanted.uri)
+    verdict = admit(verified, record, allow_unapproved=wanted.allow_unapproved)
+    if not verdict.is_served:
+        logger.warning("served although not approved: %s", verdict.why)
+    return verdict.approval
 
 
 def _chosen(predictor: Predictor, wanted: Wanted) -> tuple[Predictor, str]:

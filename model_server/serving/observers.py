@@ -11,7 +11,7 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from model_server.telemetry import logger
+from model_server.telemetry.logs import logger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

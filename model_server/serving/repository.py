@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from model_server.errors import ModelNotFound, ModelNotReady, ModelServerError, VersionNotFound
 from model_server.serving.loaded import build
-from model_server.telemetry import logger
+from model_server.telemetry.logs import logger
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from model_server.serving.loaded import LoadedBundle, Wanted
-    from model_server.telemetry import Metrics
+    from model_server.telemetry.metrics import Metrics
 
 
 class BundleRepository:
@@ -162,6 +162,7 @@ def _identity(loaded: LoadedBundle) -> dict[str, object]:
         "model_name": loaded.name,
         "model_version": loaded.version,
         "digest": loaded.digest,
+        "approval": loaded.approval,
         "run_id": lineage.run_id,
         "git_commit": lineage.git_commit,
         "dataset_sha256": lineage.dataset.sha256,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from model_server.serving.call import Reasons
     from model_server.serving.loaded import LoadedBundle
     from model_server.serving.observers import Observers
-    from model_server.telemetry import Metrics
+    from model_server.telemetry.metrics import Metrics
 
     Item = Call | Frame
 

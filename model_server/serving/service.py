@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from model_server.frame import Frame
     from model_server.serving.loaded import LoadedBundle
     from model_server.serving.repository import BundleRepository
-    from model_server.telemetry import Metrics
+    from model_server.telemetry.metrics import Metrics
 
 #: Rows that are checked in one turn of the loop, in half a millisecond or a little more.
 TURN_ROWS = 512

@@ -1,7 +1,8 @@
 """The local registry as folders: ``<root>/<name>/<version>/`` and pointer files; knows how to read it, not to write it.
 
-A pointer (``production``, ``candidate``) is a text file in ``<root>/<name>/`` that holds one version. Only what
-``production`` names is served, unless a version is asked for.
+A pointer (``production``, ``candidate``) is a text file in ``<root>/<name>/`` that holds one version; beside them,
+``history.jsonl`` has one line a change of production. Only what ``production`` names is found, unless a version is
+asked for; whether that one may be served is not decided here.
 """
 
 from __future__ import annotations
@@ -12,14 +13,16 @@ from typing import TYPE_CHECKING
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
+from model_server.approval import Promotion, Record
 from model_server.bundle import MANIFEST
-from model_server.errors import BundleNotFound
+from model_server.errors import BundleNotFound, BundleTampered, describe
 from model_server.manifest import SemVer
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-PRODUCTION, CANDIDATE = "production", "candidate"
+PRODUCTION, CANDIDATE, HISTORY = "production", "candidate", "history.jsonl"
+_KEPT = (PRODUCTION, CANDIDATE, HISTORY)
 _SEMVER: TypeAdapter[str] = TypeAdapter(SemVer)
 
 
@@ -68,6 +71,51 @@ def read_pointer(folder: Path, pointer: str) -> str | None:
         return (folder / pointer).read_text(encoding="utf-8").strip() or None
     except (OSError, UnicodeDecodeError):
         return None
+
+
+def record_of(bundle: Path, asked: Path) -> Record | None:
+    """Read what the registry around a bundle says of its versions.
+
+    Args:
+        bundle: The bundle's folder.
+        asked: The path by which it was found: its own, its model's or a registry's.
+
+    Returns:
+        The record; None for a bundle that was named by its own folder and lies in no registry.
+
+    Raises:
+        BundleTampered: The history is not valid, and the bundle is not in production anyway.
+    """
+    if bundle != asked:
+        return _record(bundle.parent, bundle.name)
+    for place in (bundle.absolute(), bundle.resolve()):  # a link may lead into a registry, or out of it
+        if any((place.parent / name).is_file() for name in _KEPT):
+            return _record(place.parent, place.name)
+    return None
+
+
+def _record(folder: Path, version: str) -> Record:
+    production = read_pointer(folder, PRODUCTION)
+    # A damaged history must not take the version off the air that is in production.
+    return Record(folder, production, () if version == production else _history(folder))
+
+
+def _history(folder: Path) -> tuple[Promotion, ...]:
+    path = folder / HISTORY
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError:
+        return ()
+    return tuple(_promotion(path, number, line) for number, line in enumerate(lines, 1) if line.strip())
+
+
+def _promotion(path: Path, number: int, line: bytes) -> Promotion:
+    try:
+        return Promotion.model_validate_json(line)
+    except ValidationError as error:
+        raise BundleTampered(
+            f"{path}, line {number}, is no change of production ({describe(error)}): restore that file"
+        ) from error
 
 
 def is_version(text: str) -> bool:

@@ -19,6 +19,8 @@ def run(rounds: int = 2) -> Run:
         f"make bench ROUNDS={rounds}",
         "2026-01-02",
         "a processor, 2 cores",
+        "c" * 40,
+        "5" * 64,
         rounds,
         {"warm": 0.1, "measure": 0.2, "tail": 1.0},
         {"breast-cancer": ["ours", "kserve"]},

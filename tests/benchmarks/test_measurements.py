@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -77,24 +77,25 @@ def test_a_first_round_that_was_cut_off_is_not_whole() -> None:
 
 
 def test_a_run_goes_on_after_its_last_whole_round(tmp_path: Path) -> None:
-    """With the date of its beginning, and as many rounds as are asked for now."""
+    """With date and commit of its beginning, and as many rounds as are asked for now."""
     path = tmp_path / "raw.jsonl"
     cut = measured(2)
     cut.add(record(2, "ours", ONE, 10))
     measurements.save(path, cut)
 
-    kept = runs.continued(path, replace(cut.run, date="2026-02-03", rounds=5))
+    kept = runs.continued(path, replace(cut.run, date="2026-02-03", commit="d" * 40, rounds=5))
 
     assert kept == replace(measured(2), run=replace(cut.run, rounds=5))
 
 
-def test_another_run_is_not_continued(tmp_path: Path) -> None:
-    """Its numbers would be compared with those of other versions."""
+@pytest.mark.parametrize("other", [{"contestants": {"ours": {"numpy": "3.0"}}}, {"serving_sha256": "6" * 64}], ids=str)
+def test_another_run_is_not_continued(tmp_path: Path, other: dict[str, Any]) -> None:
+    """Its numbers would be compared with those of other versions, or of other code."""
     path = tmp_path / "raw.jsonl"
     measurements.save(path, measured(1))
 
-    with pytest.raises(SystemExit, match="of another plan, machine or versions"):
-        runs.continued(path, replace(run(), contestants={"ours": {"numpy": "3.0"}}))
+    with pytest.raises(SystemExit, match="of another plan, machine, code or versions"):
+        runs.continued(path, replace(run(), **other))
 
 
 def test_progress_tells_what_is_left() -> None:

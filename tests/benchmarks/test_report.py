@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks import __main__ as command
 from benchmarks import measurements, plot, report, summary
-from benchmarks.contestants import FULL
+from benchmarks.contestants import FULL, ROOT
 from benchmarks.measurements import Cell, Measurements, Start
 from tests.benchmarks.records import ONE, record, run
 
@@ -77,7 +77,7 @@ def test_a_readme_without_a_place_is_refused(tmp_path: Path) -> None:
 
 def test_every_number_is_on_the_page() -> None:
     """Of every server, in every protocol and size."""
-    text = report.page(RECORDED)
+    text = report.page(RECORDED, ROOT)
     lines = {
         f"| {r.contestant} | {r.cell.protocol} | {value} ({value} to {value}) |"
         for r in RECORDED.records
@@ -92,7 +92,7 @@ def test_every_number_is_on_the_page() -> None:
 
 def test_the_page_names_machine_versions_and_what_was_left_out() -> None:
     """What a reader needs to judge the numbers, and to make them again."""
-    text = report.page(RECORDED)
+    text = report.page(RECORDED, ROOT)
 
     assert RECORDED.run.machine in text
     assert f"`{RECORDED.run.command}`" in text
@@ -108,7 +108,7 @@ def test_a_run_that_was_cut_off_is_reported_as_such() -> None:
     """With what there is."""
     cut = Measurements(run(3), [record(0, "ours", ONE, 100)], [Start(0, "breast-cancer", "ours", 1.0, 1.0, 0.0)])
 
-    assert "The run was cut off: 0 of 3 rounds are whole." in report.page(cut)
+    assert "The run was cut off: 0 of 3 rounds are whole." in report.page(cut, ROOT)
 
 
 def test_the_table_has_the_quickest_first() -> None:

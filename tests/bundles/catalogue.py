@@ -270,13 +270,13 @@ def costs() -> Entry:
     return Entry(manifest(Contract(features=features, output=output), name="costs"), fit, golden)
 
 
-def echo(*extra: str) -> Entry:
+def echo(*extra: str, kind: type[Echo] = Echo) -> Entry:
     """Describe a risk whose first feature is its probability; further features may be named as options are."""
     names = ("p", *extra)
     features = tuple(Feature(name=name, dtype="float", minimum=0, maximum=1) for name in names)
     output = classes(0, 1, positive=1).model_copy(update={"tiers": TIERS, "target": "risk"})
     described = manifest(Contract(features=features, output=output), name="echo")
-    return Entry(described, lambda _: Echo().fit(np.zeros((2, len(names)))), [[0.5] * len(names)])
+    return Entry(described, lambda _: kind().fit(np.zeros((2, len(names)))), [[0.5] * len(names)])
 
 
 def margins() -> Entry:

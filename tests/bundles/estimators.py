@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
@@ -94,6 +94,17 @@ class Echo(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # scikit-learn
     def predict_proba(self, X: Any) -> Any:
         """Give both probabilities; shape [N, 2]."""
         return np.column_stack([1 - X[:, 0], X[:, 0]])
+
+
+class SizeNoting(Echo):
+    """Notes how many rows each call in this process has."""
+
+    calls: ClassVar[list[int]] = []
+
+    def predict_proba(self, X: Any) -> Any:
+        """Note, then answer; shape [N, 2]."""
+        self.calls.append(len(X))
+        return super().predict_proba(X)
 
 
 class RaisingWhenOpened:

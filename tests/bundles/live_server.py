@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from model_server import settings
 from model_server.edge.embedded import RunningServer
-from model_server.telemetry import Metrics
+from model_server.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -4,20 +4,38 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+import shutil
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
-from tests.chart.rendering import CHART
-from tools import chartreadme
+from tests.chart.rendering import CHART, Values
+from tests.docs.pages import Page
+from tools import manifests
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 TEXT = CHART.joinpath("values.yaml").read_text("utf-8")
-VALUES: dict[str, Any] = yaml.safe_load(TEXT)
+VALUES: Values = yaml.safe_load(TEXT)
 SCHEMA: dict[str, Any] = json.loads(CHART.joinpath("values.schema.json").read_text("utf-8"))
-LEAVES = [value.path for value in chartreadme.values(TEXT)]
+README = CHART.joinpath("README.md").read_text("utf-8")
 #: A parent chart's, which the schema must let through.
 PARENTS = {"global", "enabled"}
+
+
+def leaves(values: Values, prefix: str = "") -> Iterator[str]:
+    """Walk the paths of all values that are no tables with keys of their own."""
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+LEAVES = list(leaves(VALUES))
 
 # Helpers that are handed a part of the values and read its keys, by the variable they use.
 PARTS = {
@@ -57,6 +75,14 @@ def in_schema(path: str) -> dict[str, Any]:
     part = SCHEMA
     for key in path.split("."):
         part = part["properties"][key]
+    return part
+
+
+def default_of(path: str) -> Any:
+    """Give what values.yaml says of a value."""
+    part: Any = VALUES
+    for key in path.split("."):
+        part = part[key]
     return part
 
 
@@ -105,9 +131,30 @@ def test_the_schema_is_draft_07_and_closed_at_every_table() -> None:
     assert is_open == {"resources.requests", "resources.limits"}
 
 
+def written(folder: Path, values: str) -> str:
+    """Give the README that helm-docs writes for this chart with other values."""
+    chart = folder / "charts" / "model-server"
+    shutil.copytree(CHART, chart)
+    chart.joinpath("values.yaml").write_text(values, "utf-8")
+    manifests.document(chart.parent)
+    return chart.joinpath("README.md").read_text("utf-8")
+
+
+def without_comment(readme: str) -> list[str]:
+    """Name the values that a README lists, but says nothing of."""
+    return [path.strip("`") for path, _, text in Page("README.md", readme).table("Values") if not text]
+
+
 def test_every_value_has_a_comment() -> None:
     """The README's table is made from them."""
-    assert [value.path for value in chartreadme.values(TEXT) if not value.text] == []
+    assert without_comment(README) == []
+
+
+def test_a_value_without_a_comment_is_found(tmp_path: Path) -> None:
+    """helm-docs lists it all the same, with nothing beside it."""
+    readme = written(tmp_path, TEXT.replace("  # -- gRPC port of the container.\n", ""))
+
+    assert without_comment(readme) == ["server.grpcPort"]
 
 
 def test_every_comment_belongs_to_a_value() -> None:
@@ -115,16 +162,24 @@ def test_every_comment_belongs_to_a_value() -> None:
     assert TEXT.count("# -- ") == len(LEAVES)
 
 
-def test_the_readme_is_up_to_date() -> None:
-    """`make manifests` writes the table anew."""
-    readme = CHART.joinpath("README.md").read_text("utf-8")
+def test_the_readme_lists_every_value() -> None:
+    """In the order of values.yaml, with the defaults that stand there."""
+    rows = Page("README.md", README).table("Values")
 
-    assert chartreadme.rewritten(readme, TEXT) == readme
+    assert [path.strip("`") for path, *_ in rows] == LEAVES
+    assert [json.loads(default.strip("`")) for _, default, _ in rows] == [default_of(path) for path in LEAVES]
 
 
-def test_an_outdated_readme_is_found() -> None:
-    """The check above must be able to fail: on another default and on another word."""
-    readme = CHART.joinpath("README.md").read_text("utf-8")
+def test_the_readme_is_up_to_date(tmp_path: Path) -> None:
+    """`make manifests` writes it anew."""
+    assert written(tmp_path, TEXT) == README
 
-    assert chartreadme.rewritten(readme, TEXT.replace("httpPort: 8080", "httpPort: 8000")) != readme
-    assert chartreadme.rewritten(readme, TEXT.replace("Tag of the image", "Tag of an image")) != readme
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("httpPort: 8080", "httpPort: 8000"), ("Tag of the image", "Tag of an image")],
+    ids=["default", "comment"],
+)
+def test_an_outdated_readme_is_found(tmp_path: Path, old: str, new: str) -> None:
+    """Another default and another word are another page."""
+    assert written(tmp_path, TEXT.replace(old, new)) != README

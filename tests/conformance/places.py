@@ -35,12 +35,13 @@ def in_process(registry: Path, model: str, *flags: str) -> Iterator[Served]:
     """Serve a model from a thread of this process, over real sockets, until the block ends."""
     from prometheus_client import CollectorRegistry
 
-    from model_server import settings, telemetry
+    from model_server import settings
     from model_server.edge.embedded import RunningServer
+    from model_server.telemetry.metrics import Metrics
 
     argv = ["--model_name", model, "--model_dir", str(registry), "--http_host", "127.0.0.1", *flags]
     chosen = settings.load([*argv, "--http_port", "0", "--grpc_port", "0"], {"API_ADMIN_TOKEN": ADMIN_TOKEN})
-    running = RunningServer(chosen, telemetry.Metrics(CollectorRegistry()))
+    running = RunningServer(chosen, Metrics(CollectorRegistry()))
     try:
         base_url, grpc_address = f"http://127.0.0.1:{running.http_port}", f"127.0.0.1:{running.grpc_port}"
         wait_until_ready(base_url)

@@ -16,7 +16,7 @@ from tests.conformance.errors import assert_error, assert_no_leak
 from tests.conformance.hostile import HTTP_CASES, cells, grpc_cases
 from tests.conformance.hostile.bodies import BODIES, ROUTES
 from tests.conformance.hostile.case import MARKERS, Case
-from tests.conformance.hostile.cells import CELLS, DOORS, Cell
+from tests.conformance.hostile.cells import CELLS, FORMS, Cell
 from tests.conformance.wire import Request, grpc_raw, v1, v2
 
 if TYPE_CHECKING:
@@ -36,16 +36,16 @@ def assert_unharmed(target: Target, facts: Facts, response: httpx.Response) -> N
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.id)
-@pytest.mark.parametrize("door", DOORS)
-def test_a_bad_value_is_refused(target: Target, facts: Facts, door: str, cell: Cell) -> None:
-    """On every route that takes rows; feature and row are named, the value is not."""
+@pytest.mark.parametrize("form", FORMS)
+def test_a_bad_value_is_refused(target: Target, facts: Facts, form: str, cell: Cell) -> None:
+    """In every form that takes rows; feature and row are named, the value is not."""
     column = cells.column_for(facts, cell)
     if column is None:
         pytest.skip("the model has no feature for which this value is wrong")
-    response = target.send(cells.with_cell(facts, column, cell.raw, door))
-    body = assert_error(response, 422 if door.startswith("facade") else 400)
+    response = target.send(cells.with_cell(facts, column, cell.raw, form))
+    body = assert_error(response, 422 if form.startswith("facade") else 400)
     if cell.is_json:
-        row = 0 if door == "facade" else cells.ROW
+        row = 0 if form == "facade" else cells.ROW
         assert [(flaw["feature"], flaw["row"]) for flaw in body["violations"]] == [(column.name, row)]
         assert column.name in body["error"]
     assert_unharmed(target, facts, response)
@@ -98,9 +98,9 @@ def test_rows_outside_hard_bounds_are_refused(target: Target, facts: Facts) -> N
             if bound is None or not column.rejects:
                 continue
             tried += 1
-            for door in DOORS:
-                response = target.send(cells.with_cell(facts, column, beyond, door))
-                body = assert_error(response, 422 if door.startswith("facade") else 400, "contract-violation")
+            for form in FORMS:
+                response = target.send(cells.with_cell(facts, column, beyond, form))
+                body = assert_error(response, 422 if form.startswith("facade") else 400, "contract-violation")
                 assert column.name in body["error"]
                 assert "48151623" not in response.text
     if not tried:

@@ -8,17 +8,19 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
+import yaml
 from prometheus_client import CollectorRegistry
 
 from model_server.edge.api.operations import routes
 from model_server.settings import ENVIRONMENT, Settings
-from model_server.telemetry import Metrics
+from model_server.telemetry.metrics import Metrics
 from tests.docs import raised
 from tests.docs.pages import PAGES, ROOT
 from training import config as configs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from model_server.feature import Feature
 
@@ -117,6 +119,38 @@ def tiers(model: str) -> Table:
     return rows
 
 
+def probes() -> Table:
+    """List the probes that the chart sets, as they are rendered into manifests/."""
+    rows = [["probe", "asks", "every", "answer within", "acts after"]]
+    for name, probe in chart_probes().items():
+        seconds = [f"{probe[key]} s" for key in ("periodSeconds", "timeoutSeconds")]
+        rows.append([name, code(f"GET {probe['httpGet']['path']}"), *seconds, f"{probe['failureThreshold']} failures"])
+    return rows
+
+
+def chart_probes() -> dict[str, dict[str, Any]]:
+    """Read the probes of the server's container, the model's name written as NAME; they are those of both modes.
+
+    Raises:
+        ValueError: The modes have different probes, which one table cannot tell.
+    """
+    standard, knative = (_manifest_probes(ROOT / "manifests" / f"{mode}.yaml") for mode in ("standard", "knative"))
+    if standard != knative:
+        raise ValueError(f"the probes of the modes differ: {standard} and {knative}")
+    return standard
+
+
+def _manifest_probes(path: Path) -> dict[str, dict[str, Any]]:
+    documents = yaml.safe_load_all(path.read_text("utf-8"))
+    service = next(document for document in documents if document["kind"] == "InferenceService")
+    (container,) = service["spec"]["predictor"]["containers"]
+    model = next(arg.partition("=")[2] for arg in container["args"] if arg.startswith("--model_name="))
+    found = {key.removesuffix("Probe"): probe for key, probe in container.items() if key.endswith("Probe")}
+    for probe in found.values():
+        probe["httpGet"]["path"] = probe["httpGet"]["path"].replace(f"/{model}/", "/NAME/")
+    return found
+
+
 def _config(model: str) -> configs.TrainConfig:
     return configs.load(ROOT / "training" / "configs" / f"{model}.yaml")
 
@@ -126,6 +160,7 @@ TABLES: dict[str, Callable[[], Table]] = {
     "settings": settings,
     "metrics": metrics,
     "error codes": error_codes,
+    "probes": probes,
     "churn features": lambda: features("churn"),
     "churn tiers": lambda: tiers("churn"),
 }

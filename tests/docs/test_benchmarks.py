@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
+import io
 import re
+import shutil
+import subprocess
+import tarfile
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from benchmarks import measurements, report, summary
+from benchmarks import measurements, report, serving_path, summary
 from tests.docs.pages import ROOT, page
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 RUN = measurements.load(ROOT / "docs" / "benchmarks.jsonl")
 
 
 def test_the_page_says_what_was_measured() -> None:
-    """`make bench-report RAW=docs/benchmarks.jsonl` writes it anew."""
-    assert page("docs/benchmarks.md").text == report.page(RUN)
+    """And which code, or that it has changed since; `make bench-report RAW=docs/benchmarks.jsonl` writes it anew."""
+    assert page("docs/benchmarks.md").text == report.page(RUN, ROOT)
+
+
+def test_the_commit_on_the_page_is_the_code_that_was_measured(tmp_path: Path) -> None:
+    """Commit and hash were recorded together; where the commit is at hand, its files must have that hash."""
+    assert re.fullmatch(r"[0-9a-f]{40}", RUN.run.commit)
+    command = ["git", "archive", RUN.run.commit, *serving_path.PATHS]
+    archive = subprocess.run(command, cwd=ROOT, capture_output=True, check=False) if shutil.which("git") else None
+    if archive is None or archive.returncode:
+        pytest.skip(f"commit {RUN.run.commit[:12]} is not in this checkout: its history was cut or is not here")
+    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
+        files.extractall(tmp_path, filter="data")
+
+    assert serving_path.sha256(tmp_path) == RUN.run.serving_sha256
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/benchmarks.md"])

@@ -9,7 +9,7 @@ import pytest
 
 from model_server import settings
 from model_server.edge.api.operations import routes
-from model_server.telemetry import REQUEST_KEYS
+from model_server.telemetry.requests import REQUEST_KEYS
 from tests.docs import tables
 from tests.docs.pages import ROOT, page
 from tests.docs.readers import walk_in
@@ -69,10 +69,20 @@ def test_the_settings_file_is_one(tmp_path: Path) -> None:
 def test_every_probe_is_a_route() -> None:
     """A probe on a path that does not exist never turns green."""
     paths = {route.path for route in routes(None)}
-    probes = re.findall(r"`(?:GET )?(/[^`]*)`", " ".join(row[1] for row in OPERATIONS.table("Starting")))
+    starting = OPERATIONS.text.partition("## Starting\n")[2].partition("\n## ")[0]
+    probes = re.findall(r"`GET (/[^`]*)`", starting)
 
-    assert len(probes) == 5
+    assert len(probes) == 10
     assert [probe for probe in probes if probe.replace("NAME", "{model_name}") not in paths] == []
+
+
+@pytest.mark.parametrize("probe", tables.chart_probes())
+def test_the_page_gives_each_probe_the_route_that_the_chart_asks(probe: str) -> None:
+    """Who reads the page writes the same probe for another platform; no row says otherwise."""
+    lines = [line for line in OPERATIONS.text.splitlines() if re.match(rf"\|[^|]*\b{probe}\b[^|]*\|", line)]
+    asked = tables.chart_probes()[probe]["httpGet"]["path"]
+
+    assert [re.findall(r"`(?:GET )?(/[^`]*)`", line) for line in lines] == [[asked]]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import orjson
 import pytest
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 
-from model_server.telemetry import REQUEST_KEYS, JsonFormatter
+from model_server.telemetry.logs import JsonFormatter
+from model_server.telemetry.requests import REQUEST_KEYS
 from tests.docs import tables
 from tests.docs.pages import PAGES, page
 

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client import CollectorRegistry
 
-from model_server import bundle, settings, sources, telemetry
+from model_server import bundle, settings
 from model_server.contract import Contract
 from model_server.edge.embedded import RunningServer
 from model_server.errors import ModelServerError
+from model_server.sources import uri
+from model_server.telemetry.metrics import Metrics
 from tests.bundles import contracts, writing
 from tests.docs.pages import ROOT, page
 from training.__main__ import main as train
@@ -27,12 +29,12 @@ def no_production(folder: Path) -> str:
     """Ask for a model of which no version was promoted."""
     folder.joinpath("artifacts", "wine", "1.0.0").mkdir(parents=True)
     folder.joinpath("artifacts", "wine", "1.0.0", "manifest.json").write_text("{}")
-    return said_by(lambda: sources.from_uri(str(folder / "artifacts"), "wine"))
+    return said_by(lambda: uri.from_uri(str(folder / "artifacts"), "wine"))
 
 
 def no_registry(folder: Path) -> str:
     """Point at a folder that is not there."""
-    return said_by(lambda: sources.from_uri(str(folder / "artifacts"), "wine"))
+    return said_by(lambda: uri.from_uri(str(folder / "artifacts"), "wine"))
 
 
 def port_in_use(folder: Path) -> str:
@@ -44,7 +46,7 @@ def port_in_use(folder: Path) -> str:
         chosen = settings.load(
             ["--model_dir", str(folder), "--http_host", "127.0.0.1", "--http_port", port, "--grpc_port", "0"], {}
         )
-        return said_by(lambda: RunningServer(chosen, telemetry.Metrics(CollectorRegistry()))).replace(port, "8080")
+        return said_by(lambda: RunningServer(chosen, Metrics(CollectorRegistry()))).replace(port, "8080")
 
 
 def other_scikit_learn(folder: Path) -> str:

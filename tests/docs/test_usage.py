@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import httpx
@@ -69,11 +68,3 @@ def test_the_plain_answer_has_the_listed_keys(registry: Path, model: str) -> Non
     names = re.findall(r"`([^`]+)`", re.sub(r"\([^)]*\)", "", listed))
 
     assert set(answer) == {name.replace("<target>", "churn") for name in names}
-
-
-@pytest.mark.parametrize("at", [at for at, act in enumerate(ACTS) if act.step.command.startswith("curl")])
-def test_the_stand_in_for_curl_says_what_curl_says(walk: Walk, at: int) -> None:
-    """Where there is no curl the pages are tested all the same, so what answers for it must not be kinder."""
-    walk.follow(ACTS, len(ACTS) - 1)
-
-    assert difference(ACTS[at].step.shown, replace(walk, has_curl=False).do(ACTS[at])) is None

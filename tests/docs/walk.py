@@ -10,13 +10,11 @@ import contextlib
 import io
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.conformance.target import clean_environment
@@ -25,6 +23,7 @@ from tests.docs.transcript import Step, steps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from tests.docs.pages import Page
 
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
 _SERVES = ("make run", "make serve", "-m model_server")
 #: A command that sets a variable for those that follow.
 _ASSIGNMENT = re.compile(r"[A-Z]+='[^']*'")
-#: What answers in place of curl where there is none.
-CURL = Path(__file__).with_name("curl.py")
 START_TIMEOUT_S = 240.0
 COMMAND_TIMEOUT_S = 240.0
 
@@ -76,7 +73,6 @@ class Walk:
         folder: Where commands run and files are written.
         renamed: The page's words and what stands for them here, for example its ports.
         make_variables: Variables that every ``make`` gets.
-        has_curl: Whether there is a curl; if not, a stand-in sends the requests.
         said: What each act printed, in the page's words.
         broken: The act that could not be done, if there is one.
     """
@@ -84,7 +80,6 @@ class Walk:
     folder: Path
     renamed: dict[str, str]
     make_variables: Sequence[str] = ()
-    has_curl: bool = field(default_factory=lambda: shutil.which("curl") is not None)
     said: list[str] = field(default_factory=list)
     broken: str = ""
     _assignments: list[str] = field(default_factory=list)
@@ -133,9 +128,8 @@ class Walk:
 
     def _script(self, command: str) -> str:
         variables = " ".join(self.make_variables)
-        curl = "" if self.has_curl else f'curl() {{ {sys.executable} {CURL} "$@"; }}'
         make = f'make() {{ command make --no-print-directory -C {ROOT} -o {sys.prefix}/stamp {variables} "$@"; }}'
-        return "\n".join([make, curl, *self._assignments, command])
+        return "\n".join([make, *self._assignments, command])
 
     def _run(self, command: str) -> str:
         if _ASSIGNMENT.fullmatch(command):

@@ -17,11 +17,13 @@ import pytest
 
 from tests.e2e import dump
 from tests.shared_folder import made_once
-from tools.cluster import objects, origin, server
-from tools.cluster.commands import ClusterError, run
-from tools.deploy import bundles, readiness
-from tools.deploy.programs import ask_kubectl
-from tools.deploy.release import Release
+from tools import objects
+from tools.clients import ask_kubectl
+from tools.cluster import origin, server
+from tools.deploy import bundles
+from tools.deploy.rollout import readiness
+from tools.deploy.rollout.release import Release
+from tools.programs import ProgramError, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -226,6 +228,6 @@ def set_percentage(release: Release, percent: int | None) -> None:
 
 def refusal(release: Release, values: dict[str, Any]) -> str:
     """Give Helm's words when it refuses values; fails when it does not."""
-    with pytest.raises(ClusterError) as caught:
+    with pytest.raises(ProgramError) as caught:
         release.upgrade(values)
     return str(caught.value)

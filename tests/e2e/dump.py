@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tools.clients import ask_kubectl
 from tools.cluster import kind
-from tools.cluster.commands import ClusterError
-from tools.deploy.programs import ask_kubectl
+from tools.programs import ProgramError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,12 +43,12 @@ def write(folder: Path, namespace: str | None) -> None:
             folder.joinpath(f"{pod.rpartition('/')[2]}.log").write_text(f"{log}\n--- before ---\n{before}", "utf-8")
     try:
         kind.export_logs(folder / "kind")
-    except ClusterError as error:
+    except ProgramError as error:
         folder.joinpath("kind.txt").write_text(str(error), "utf-8")
 
 
 def _answer(words: list[str]) -> str:
     try:
         return ask_kubectl(*words, timeout_s=30)
-    except ClusterError as error:
+    except ProgramError as error:
         return str(error)

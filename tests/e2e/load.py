@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from tools.deploy.doors import Door
+    from tools.deploy.rollout.doors import Door
 
 
 @dataclass

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from tools.cluster.commands import run
-from tools.deploy.programs import helm, kubectl
+from tools.clients import helm, kubectl
+from tools.programs import run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,7 @@ def run_notes(told: str, folder: Path, proxy: str | None = None) -> str:
         What the commands printed.
 
     Raises:
-        ClusterError: One of them failed.
+        ProgramError: One of them failed.
     """
     lines = [line.strip() for line in told.partition("NOTES:")[2].splitlines() if line.startswith("  ")]
     assert lines, f"no commands in: {told}"

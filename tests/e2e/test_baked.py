@@ -8,9 +8,9 @@ import pytest
 
 from tests.e2e.conftest import OLD, served
 from tools.cluster import kind
-from tools.deploy import smoke
-from tools.deploy.doors import open_door
-from tools.deploy.release import Release
+from tools.deploy import ingress, smoke
+from tools.deploy.rollout.doors import open_door
+from tools.deploy.rollout.release import Release
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +25,7 @@ def test_a_bundle_in_the_image_is_served(baked: tuple[str, Path], empty_namespac
     release = Release("baked", empty_namespace, "iris", "standard", image)
     try:
         served(release, OLD, model={"storageUri": "bundled"})
-        with open_door(release.name, empty_namespace) as door:
+        with open_door(release.name, empty_namespace, ingress.address) as door:
             lines = smoke.run_smoke(door, bundle)
         tested = release.test()
     finally:

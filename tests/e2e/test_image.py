@@ -10,10 +10,11 @@ import pytest
 
 from tests.conformance.target import free_port
 from tests.e2e.conftest import OLD
+from tools import objects
 from tools.cluster import docker, server
-from tools.cluster.commands import ClusterError, run
 from tools.deploy import smoke
-from tools.deploy.doors import Door
+from tools.deploy.rollout.doors import Door
+from tools.programs import ProgramError, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,6 +61,17 @@ def test_the_image_serves_a_mounted_bundle(image: str, bundle: Path, measured: d
     assert len(lines) == 6
 
 
+def test_the_health_check_of_the_image_asks_the_port_that_was_set(image: str) -> None:
+    """Docker itself runs it, sooner than the image says; without a bundle the process lives."""
+    words = ["--health-interval=1s", "--env", "PORT=9090", image, "--require_model=false"]
+    name = run(["docker", "run", "--detach", *CONFINED, *words]).strip()
+    status = ["docker", "inspect", "--format", "{{.State.Health.Status}}", name]
+    try:
+        objects.wait("the container is healthy", lambda: run(status).strip() == "healthy", timeout_s=60)
+    finally:
+        run(["docker", "rm", "--force", "--volumes", name])
+
+
 def test_the_bundled_image_serves_what_is_baked_in(baked: tuple[str, Path]) -> None:
     """Without any mount and flag."""
     bundled, bundle = baked
@@ -77,6 +89,6 @@ def test_an_image_without_a_shared_library_fails_the_smoke(image: str, bundle: P
     mount = ["--volume", f"{bundle}:/mnt/models:ro"]
     with (
         container(crippled, mount, ["--model_name=iris", "--model_dir=/mnt/models"]) as door,
-        pytest.raises(ClusterError, match="not ready"),
+        pytest.raises(ProgramError, match="not ready"),
     ):
         smoke.run_smoke(door, bundle, timeout_s=10)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.conftest import NEW, OLD, ROOT
-from tools.cluster.commands import ClusterError, run
-from tools.deploy.programs import ask_kubectl
+from tools.clients import ask_kubectl
+from tools.programs import ProgramError, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +57,7 @@ def test_the_targets_take_a_bundle_from_nothing_to_production_and_back(variables
 def test_a_broken_release_fails_the_command_and_the_old_one_serves_on(variables: dict[str, str], broken: Path) -> None:
     """`make deploy` of a bundle that was changed: it ends with an error that says so, and a smoke test passes still."""
     make("deploy", variables, MODE="knative", VERSION=OLD)
-    with pytest.raises(ClusterError, match="InferenceService iris: not so after 30 s"):
+    with pytest.raises(ProgramError, match="InferenceService iris: not so after 30 s"):
         make(
             "deploy", variables | {"REGISTRY": str(broken.parent.parent)}, MODE="knative", VERSION="1.2.0", TIMEOUT="30"
         )
@@ -68,5 +68,5 @@ def test_a_broken_release_fails_the_command_and_the_old_one_serves_on(variables:
 
 def test_a_share_that_is_none_is_refused(variables: dict[str, str]) -> None:
     """With what to give instead."""
-    with pytest.raises(ClusterError, match="give a share from 0 to 100, such as PERCENT=10"):
+    with pytest.raises(ProgramError, match="give a share from 0 to 100, such as PERCENT=10"):
         make("canary", variables)

@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from model_server.serving.loaded import LoadedBundle, Wanted, build
-from model_server.telemetry import JsonFormatter
+from model_server.telemetry.logs import JsonFormatter
 from tests.bundles import catalogue
 from tests.bundles.estimators import HELD_UNTIL
 from tests.bundles.fixtures import written

@@ -9,9 +9,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from model_server.compiled import Parity
 from model_server.contract import Contract
 from model_server.manifest import Manifest
+from model_server.parity.record import Parity
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet

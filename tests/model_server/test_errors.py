@@ -34,6 +34,7 @@ EXPECTED = {
     "BundleExists": (503, None, "UNAVAILABLE", "bundle-exists"),
     "BundleTampered": (503, None, "UNAVAILABLE", "bundle-tampered"),
     "BundleIncompatible": (503, None, "UNAVAILABLE", "bundle-incompatible"),
+    "BundleNotApproved": (503, None, "UNAVAILABLE", "bundle-not-approved"),
     "GoldenMismatch": (503, None, "UNAVAILABLE", "golden-mismatch"),
     "ConfigError": (500, None, "INTERNAL", "bad-setting"),
     "StartupFailed": (500, None, "INTERNAL", "startup-failed"),

@@ -15,7 +15,7 @@ from tests.conformance import places
 from tests.conformance.hostile import HTTP_CASES, cells, grpc_cases
 from tests.conformance.hostile.bodies import BODIES, ROUTES
 from tests.conformance.hostile.case import MARKERS
-from tests.conformance.hostile.cells import CELLS, DOORS
+from tests.conformance.hostile.cells import CELLS, FORMS
 from tests.conformance.target import ADMIN_TOKEN, Target, command
 from tests.conformance.wire import Request, grpc_raw, v1
 
@@ -47,7 +47,7 @@ def hostile_requests(facts: Facts) -> Iterator[Request]:
     for cell in CELLS:
         column = cells.column_for(facts, cell)
         if column is not None:
-            yield from (cells.with_cell(facts, column, cell.raw, door) for door in DOORS)
+            yield from (cells.with_cell(facts, column, cell.raw, form) for form in FORMS)
     yield from (case.build(facts) for _, case in HTTP_CASES if case.fits(facts))
     for route in ROUTES.values():
         yield from (Request(route(facts), body) for body in BODIES.values())

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tools import gotools
-from tools.cluster import archives, kind, knative, names, node, objects, origin, sources
-from tools.cluster.commands import ClusterError, run, succeeds
+from tools import gotools, objects
+from tools.cluster import archives, kind, knative, names, node, origin, sources
+from tools.errors import ClusterError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -170,19 +170,6 @@ def test_waiting_ends() -> None:
     """With what was waited for in the text."""
     with pytest.raises(ClusterError, match="the moon: not so after 0 s"):
         objects.wait("the moon", lambda: False, timeout_s=0)
-
-
-def test_programs_fail_with_their_own_words() -> None:
-    """And one that is missing is named."""
-    with pytest.raises(ClusterError, match="failed with 3:\nno luck"):
-        run(["sh", "-c", "echo no luck >&2; exit 3"])
-    with pytest.raises(ClusterError, match="no-such-program is not installed here"):
-        run(["no-such-program"])
-    with pytest.raises(ClusterError, match="took more than 0 s"):
-        run(["sleep", "5"], timeout_s=0.1)
-    assert run(["cat"], given=b"read") == "read"
-    assert succeeds(["true"])
-    assert not succeeds(["false"])
 
 
 def test_the_origin_of_images_is_pull_or_build(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import venv
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,14 @@ import pytest
 from tools import environment
 
 SCRIPT = environment.ROOT / "tools" / "environment.py"
+
+
+def stand_in(folder: Path, program: str, script: str) -> Path:
+    """Write a program of another name into a folder and give the folder."""
+    folder.mkdir()
+    folder.joinpath(program).write_text(f"#!/bin/sh\n{script}\n", "utf-8")
+    folder.joinpath(program).chmod(0o755)
+    return folder
 
 
 @pytest.mark.parametrize(
@@ -50,6 +59,23 @@ def test_a_command_that_fails_is_named() -> None:
     """The last line says which step failed, without a traceback."""
     with pytest.raises(environment.SetupError, match=r"failed \(exit 3\); its own words are above"):
         environment.run(sys.executable, "-c", "raise SystemExit(3)")
+
+
+def test_a_python_without_pip_is_told_what_to_install_and_installs_nothing(tmp_path: Path) -> None:
+    """As Debian's is; packages of the machine are for the person at it to install, root or not."""
+    bare = tmp_path / "bare"
+    venv.create(bare, with_pip=False, symlinks=True)
+    packages = next(bare.glob("lib/python3.*/site-packages"))
+    packages.joinpath("without_ensurepip.pth").write_text("import sys; sys.modules['ensurepip'] = None\n", "utf-8")
+    asked = tmp_path / "asked"
+    programs = stand_in(tmp_path / "bin", "apt-get", f'echo "$@" >> {asked}')
+    command = [bare / "bin" / "python", SCRIPT, tmp_path / "made"]
+    variables = {"PATH": str(programs)}
+    answer = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60, check=False)
+
+    assert answer.returncode == 1
+    assert answer.stderr.endswith(f"on Debian as root: apt-get install python3.{sys.version_info.minor}-venv\n")
+    assert [path.exists() for path in (asked, tmp_path / "made")] == [False, False]
 
 
 def test_the_machine_without_python_is_told_what_to_install(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import tarfile
 from typing import TYPE_CHECKING
@@ -14,27 +13,29 @@ import pytest
 from tests.tools import registry
 from tools.release import chart, image
 from tools.release.checkout import CHART
-from tools.release.place import ReleaseError, Repository, commit_tag
+from tools.release.place import ReleaseError, Repository, commit_tag, repository
 from tools.release.record import Record, read
-from tools.release.registry import LARGEST_BYTES, Manifest, Registry, basic, login_for
+from tools.release.registry import Manifest, Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-KIND = "application/vnd.oci.image.manifest.v1+json"
 COMMIT = "a" * 40
 NAME = "acme/model-server"
 DIGEST = f"sha256:{'4' * 64}"
-THERE = Manifest(b'{"layers": []}', KIND)
-OTHER = Manifest(b'{"layers": [1]}', KIND)
+THERE = Manifest(b'{"schemaVersion": 2, "layers": []}')
+OTHER = Manifest(b'{"schemaVersion": 2, "layers": [ ]}')
+PATH = f"/v2/{NAME}/manifests/"
+#: What a registry says when nothing is wrong and nobody need log in.
+WELCOME = registry.Answer(200)
 
 
 @pytest.fixture
 def store() -> Iterator[registry.Store]:
     """A registry that has one tag, `there`."""
     with registry.serve() as found:
-        found.manifests[NAME, "there"] = (THERE.content, KIND)
+        found.put(NAME, "there", THERE.content)
         yield found
 
 
@@ -50,11 +51,16 @@ def test_a_tag_stands_for_its_bytes(client: Registry) -> None:
     assert client.find("elsewhere") is None
 
 
+def test_a_repository_that_is_not_there_has_no_tags(store: registry.Store) -> None:
+    """The first release of all finds none."""
+    assert Registry(Repository(store.host, "acme/new")).find("there") is None
+
+
 def test_a_second_tag_is_the_same_bytes(client: Registry, store: registry.Store) -> None:
-    """And the same kind: another one would be another image to a client."""
+    """Other ones would be another image to a client."""
     client.add("v1.0.0", THERE)
 
-    assert store.manifests[NAME, "v1.0.0"] == (THERE.content, KIND)
+    assert store.manifest(NAME, "v1.0.0") == THERE.content
 
 
 @pytest.mark.parametrize("manifest", [THERE, OTHER], ids=["the same", "another"])
@@ -63,22 +69,82 @@ def test_a_tag_that_is_there_is_not_written(client: Registry, store: registry.St
     with pytest.raises(ReleaseError, match=r"there is there already .* never overwritten"):
         client.add("there", manifest)
 
-    assert [method for method, _ in store.asked] == ["GET"]
+    assert [line for line in store.asked() if line.startswith("PUT")] == [f"PUT {PATH}there"]  # the fixture's
+
+
+def test_a_manifest_that_is_not_there_gets_no_tag(client: Registry, store: registry.Store) -> None:
+    """It is named by its digest, so no other can be tagged in its place."""
+    with pytest.raises(ReleaseError, match="gives no clear answer for"):
+        client.add("v1.0.0", OTHER)
+
+    assert store.tags().keys() == {f"{NAME}:there"}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        registry.refusal(404, "MANIFEST_UNKNOWN"),
+        registry.refusal(404, "NAME_UNKNOWN"),
+        registry.refusal(404, "NOT_FOUND"),
+        registry.Answer(404),
+        registry.Answer(404, body=b"<html>no such page</html>"),
+    ],
+    ids=["no tag", "no repository", "another registry's word", "no words", "a page"],
+)
+def test_a_registry_may_say_in_several_ways_that_a_tag_is_free(answer: registry.Answer) -> None:
+    """What registries in use answer for a tag that is not there."""
+    with registry.answering(lambda _, path, __: answer if path == f"{PATH}v1" else WELCOME) as host:
+        assert Registry(Repository(host, NAME)).find("v1") is None
+
+
+def redirected(_: str, path: str, __: Mapping[str, str]) -> registry.Answer:
+    """Lead to a place that does not know the tag."""
+    if path.startswith(PATH):
+        return registry.Answer(302, {"Location": "/elsewhere"})
+    return WELCOME if path == "/v2/" else registry.refusal(404, "MANIFEST_UNKNOWN")
+
+
+def no_api(_: str, __: str, ___: Mapping[str, str]) -> registry.Answer:
+    """Know no page at all, the API of registries neither."""
+    return registry.refusal(404, "NOT_FOUND")
+
+
+def no_tokens(_: str, path: str, headers: Mapping[str, str]) -> registry.Answer:
+    """Ask for a token that is given nowhere."""
+    if path.startswith("/v2/"):
+        return registry.Answer(401, {"WWW-Authenticate": f'Bearer realm="http://{headers["Host"]}/token"'})
+    return registry.refusal(404, "NAME_UNKNOWN")
+
+
+@pytest.mark.parametrize("answer", [redirected, no_api, no_tokens], ids=lambda each: each.__name__)
+def test_something_else_that_is_not_there_is_not_a_free_tag(answer: Callable[..., registry.Answer]) -> None:
+    """The words are the same, but they answer another question."""
+    with (
+        registry.answering(answer) as host,
+        pytest.raises(ReleaseError, match="gives no clear answer for"),
+    ):
+        Registry(Repository(host, NAME)).find("v1")
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>log in</html>", b"[]"], ids=["nothing", "a page", "a list"])
+def test_what_is_no_manifest_is_not_taken_for_one(body: bytes) -> None:
+    """A page for people, say, which some proxy puts in front of every answer."""
+    with (
+        registry.answering(lambda _, path, __: registry.Answer(200, body=body) if path != "/v2/" else WELCOME) as host,
+        pytest.raises(ReleaseError, match="something else than a manifest for v1"),
+    ):
+        Registry(Repository(host, NAME)).find("v1")
 
 
 def test_an_image_whose_tag_is_there_never_reaches_docker(client: Registry, store: registry.Store) -> None:
     """The refusal comes before the first word to Docker, which may not be here at all."""
-    store.manifests[NAME, commit_tag(COMMIT)] = (THERE.content, KIND)
+    store.put(NAME, commit_tag(COMMIT), THERE.content)
 
     with pytest.raises(ReleaseError, match="never overwritten"):
         image.publish(client, COMMIT, "no-such-image")
 
 
-@pytest.mark.skipif(
-    shutil.which("docker") is None
-    or subprocess.run(["docker", "version"], capture_output=True, check=False).returncode != 0,
-    reason="no Docker daemon answers; the stand-in of test_release.py pushes instead",
-)
+@pytest.mark.docker
 def test_docker_itself_pushes_what_is_recorded(client: Registry, store: registry.Store, tmp_path: Path) -> None:
     """The names that Docker gives an image are the ones that are compared, and a version is the same digest."""
     name = f"model-server-release-test:{os.getpid()}"
@@ -104,20 +170,35 @@ def test_a_chart_whose_version_is_there_never_reaches_helm(client: Registry, tmp
         chart.publish(client, tmp_path / "no-such-package.tgz", "there", COMMIT)
 
 
-def test_a_registry_that_refuses_a_tag_is_heard(client: Registry, store: registry.Store) -> None:
+def read_only(method: str, path: str, _: Mapping[str, str]) -> registry.Answer:
+    """Have one manifest by its digest, and take no other."""
+    if path == f"{PATH}{THERE.digest}":
+        return registry.Answer(200, {"Content-Type": registry.MANIFEST}, THERE.content)
+    if path.startswith(PATH):
+        return registry.refusal(403, "DENIED") if method == "PUT" else registry.refusal(404, "MANIFEST_UNKNOWN")
+    return WELCOME
+
+
+def test_a_registry_that_refuses_a_tag_is_heard() -> None:
     """The tag would be missing otherwise, and the record would say it is there."""
-    store.refuse_writing = True
+    with (
+        registry.answering(read_only) as host,
+        pytest.raises(ReleaseError, match=r"v1\.0\.0: .*DENIED.*; log in .* as somebody who may read and write there"),
+    ):
+        Registry(Repository(host, NAME)).add("v1.0.0", THERE)
 
-    with pytest.raises(ReleaseError, match=r"answers 403 .* may this login write there"):
-        client.add("v1.0.0", THERE)
+
+@pytest.mark.parametrize("host", ["10.1.2.3", "172.16.0.1:5000", "172.31.9.9", "192.168.0.7:5000"])
+def test_a_login_is_not_sent_into_a_private_network_without_tls(host: str) -> None:
+    """Crane would try it where TLS does not answer at once; a name has no such exception."""
+    with pytest.raises(ReleaseError, match="by a private address"):
+        repository(f"{host}/acme", "model-server")
 
 
-def test_an_answer_without_end_is_not_read(client: Registry, store: registry.Store) -> None:
-    """A manifest is small."""
-    store.manifests[NAME, "large"] = (b" " * (LARGEST_BYTES + 1), KIND)
-
-    with pytest.raises(ReleaseError, match="too large"):
-        client.find("large")
+@pytest.mark.parametrize("host", ["10.example", "172.32.0.1", "registry.example:5000", "127.0.0.1:5000"])
+def test_other_hosts_are_taken(host: str) -> None:
+    """They have TLS, or they are this machine."""
+    assert repository(f"{host}/acme", "model-server").host == host
 
 
 @pytest.mark.parametrize("commit", ["a" * 7, "A" * 40, "main", ""])
@@ -129,7 +210,7 @@ def test_a_commit_is_named_in_full(commit: str) -> None:
 
 def test_a_manifest_knows_the_names_that_docker_may_have_for_it() -> None:
     """Its configuration's digest in the classic store, its own in containerd's."""
-    manifest = Manifest(json.dumps({"config": {"digest": DIGEST}}).encode(), KIND)
+    manifest = Manifest(json.dumps({"config": {"digest": DIGEST}}).encode())
 
     assert manifest.image_ids == {manifest.digest, DIGEST}
     assert THERE.image_ids == {THERE.digest}
@@ -174,14 +255,3 @@ def test_a_record_without_a_digest_is_none(tmp_path: Path) -> None:
 
     with pytest.raises(ReleaseError, match="nothing was published"):
         read(tmp_path)
-
-
-def test_a_login_is_that_of_its_host(tmp_path: Path) -> None:
-    """And no login is no error: a public registry can be read without."""
-    login = basic("robot", "secret")
-    tmp_path.joinpath("config.json").write_text(json.dumps({"auths": {"registry.example": {"auth": login}}}), "utf-8")
-    environment = {"DOCKER_CONFIG": str(tmp_path)}
-
-    assert login_for("registry.example", environment) == login
-    assert login_for("other.example", environment) is None
-    assert login_for("registry.example", {"HOME": str(tmp_path)}) is None

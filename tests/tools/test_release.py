@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import os
@@ -18,10 +19,9 @@ import yaml
 
 from model_server import __version__
 from tests.tools import programs, registry
-from tools.release.registry import basic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 IMAGE = "acme/model-server"
@@ -76,8 +76,9 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("release") / "checkout"
     for part in ("tools", "charts", "model_server"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__", "go"))
-    # Of the Go tools Helm alone is asked; it was built before.
-    shutil.copytree(ROOT / "tools/go/helm4", folder / "tools/go/helm4")
+    # Of the Go tools two are asked; they were built before.
+    for tool in ("helm4", "crane"):
+        shutil.copytree(ROOT / "tools/go" / tool, folder / "tools/go" / tool)
     shutil.copy(ROOT / ".gitignore", folder)
     text = ROOT.joinpath("CHANGELOG.md").read_text("utf-8")
     folder.joinpath("CHANGELOG.md").write_text(f"{text}\n## {__version__}\n", "utf-8")
@@ -168,7 +169,7 @@ def test_a_changed_checkout_is_refused(workplace: Workplace) -> None:
 
     assert done.returncode == 1
     assert "1 files differ from the commit" in done.stderr
-    assert workplace.store.asked == []
+    assert workplace.store.asked() == []
 
 
 def test_what_is_recorded_is_what_was_asked(workplace: Workplace) -> None:
@@ -180,14 +181,17 @@ def test_what_is_recorded_is_what_was_asked(workplace: Workplace) -> None:
     assert not workplace.folder.joinpath("build/release/image.json").exists()
 
 
-@pytest.mark.parametrize("status", [302, 401, 403, 429, 500, 503])
+@pytest.mark.parametrize("status", [401, 403, 500])
 def test_a_registry_that_does_not_say_is_not_a_free_tag(workplace: Workplace, status: int) -> None:
     """Only "there is none" is; anything else might hide an image that would be overwritten."""
-    workplace.store.trouble = status
-    done = workplace.run("image")
+    told = registry.Answer(status)
+    with registry.answering(lambda _, path, __: told if "/manifests/" in path else registry.Answer(200)) as host:
+        done = workplace.run("image", PUBLISH=f"{host}/acme")
 
+    hint = "try again" if status == 500 else "log in (`make release-login`)"
     assert done.returncode == 1
-    assert ("wants a login" if status == 401 else f"answers {status}") in done.stderr
+    assert f"{host} gives no clear answer for {IMAGE}:sha-{workplace.commit}: " in done.stderr
+    assert hint in done.stderr
     assert workplace.calls() == []
 
 
@@ -196,18 +200,8 @@ def test_a_registry_that_is_not_there_is_not_a_free_tag(workplace: Workplace) ->
     done = workplace.run("image", PUBLISH="127.0.0.1:1/acme")
 
     assert done.returncode == 1
-    assert "does not answer" in done.stderr
+    assert "connection refused" in done.stderr
     assert workplace.calls() == []
-
-
-def test_bytes_that_are_not_those_of_their_digest_are_refused(workplace: Workplace) -> None:
-    """Whoever deploys by digest would get something that was never recorded."""
-    workplace.published()
-    workplace.store.lie = programs.OTHER_ID
-    done = workplace.run("verify")
-
-    assert done.returncode == 1
-    assert "other bytes" in done.stderr
 
 
 def test_a_version_is_the_image_of_its_commit_and_a_chart_that_deploys_it(workplace: Workplace) -> None:
@@ -230,9 +224,8 @@ def test_a_version_is_the_image_of_its_commit_and_a_chart_that_deploys_it(workpl
 
 def chart_file(workplace: Workplace, name: str) -> str:
     """Read a file of the published chart."""
-    manifest, _ = workplace.store.manifests[CHART, __version__]
-    layers = json.loads(manifest)["layers"]
-    package = workplace.store.blobs[CHART, layers[0]["digest"]]
+    layers = json.loads(workplace.store.manifest(CHART, __version__))["layers"]
+    package = workplace.store.read(f"{CHART}/blobs/{layers[0]['digest']}")
     with tarfile.open(fileobj=io.BytesIO(package)) as archive:
         file = archive.extractfile(f"model-server/{name}")
         assert file is not None
@@ -292,8 +285,7 @@ def test_a_version_is_published_once(workplace: Workplace, command: str, taken: 
     """Be it the image's tag or the chart's: nothing is changed then, the other one neither."""
     workplace.published()
     name, _, tag = taken.rpartition(":")
-    kind = "application/vnd.oci.image.manifest.v1+json"
-    workplace.store.manifests[name, tag] = (b'{"schemaVersion": 2, "layers": []}', kind)
+    workplace.store.put(name, tag, b'{"schemaVersion": 2, "layers": []}')
     before = workplace.store.tags()
     done = workplace.run(command, TAG=TAG)
 
@@ -326,40 +318,42 @@ def test_a_tag_that_is_not_the_version_is_refused(workplace: Workplace, tag: str
     assert workplace.store.tags() == before
 
 
-def test_a_login_is_exchanged_for_a_token_that_may_write(workplace: Workplace) -> None:
-    """As Docker does; the password goes to nobody else."""
-    workplace.store.login = basic("robot", "secret")
-    refused = workplace.run("check")
-    logged = workplace.run("login", REGISTRY_USER="robot", REGISTRY_TOKEN="secret")  # noqa: S106 - of this test
-    done = workplace.run("check")
-
-    assert (refused.returncode, logged.returncode, done.returncode) == (1, 0, 0)
-    assert workplace.store.scopes == [f"repository:{IMAGE}:pull", f"repository:{IMAGE}:pull,push"]
-    assert "secret" not in logged.stdout + logged.stderr + json.dumps(workplace.calls())
+SECRET = "hush-hush"  # noqa: S105 - of a registry that lives for one test
+LOGIN = base64.b64encode(f"robot:{SECRET}".encode()).decode()
 
 
-@pytest.mark.parametrize(
-    "challenge",
-    ['Bearer realm="http://registry.example/token"', "Digest nonce=1", 'Bearer realm="file:///etc/passwd"', ""],
-)
-def test_a_password_is_sent_nowhere_without_tls(workplace: Workplace, challenge: str) -> None:
-    """A registry names the place that gives tokens; it may not name just any."""
-    workplace.store.login = basic("robot", "secret")
-    workplace.store.challenge = challenge
-    workplace.run("login", REGISTRY_USER="robot", REGISTRY_TOKEN="secret")  # noqa: S106 - of this test
+def closed(_: str, path: str, headers: Mapping[str, str]) -> registry.Answer:
+    """Have nothing, and say so only to who is logged in."""
+    if headers.get("Authorization") != f"Basic {LOGIN}":
+        return registry.Answer(401, {"WWW-Authenticate": 'Basic realm="closed"'})
+    return registry.Answer(200) if path == "/v2/" else registry.refusal(404, "MANIFEST_UNKNOWN")
+
+
+def test_the_login_that_docker_has_is_used_and_never_shown(workplace: Workplace) -> None:
+    """Neither as it was given nor as Docker writes it down."""
+    with registry.answering(closed) as host:
+        place, robot = {"PUBLISH": f"{host}/acme"}, {"REGISTRY_USER": "robot"}
+        refused = workplace.run("check", **place)
+        wrong = workplace.run("login", **robot, REGISTRY_TOKEN=SECRET[:-1], **place)
+        denied = workplace.run("check", **place)
+        logged = workplace.run("login", **robot, REGISTRY_TOKEN=SECRET, **place)
+        done = workplace.run("check", **place)
+    every = (refused, wrong, denied, logged, done)
+    shown = "".join(each.stdout + each.stderr for each in every) + json.dumps(workplace.calls())
+
+    assert [each.returncode for each in every] == [1, 0, 1, 0, 0]
+    assert "log in (`make release-login`)" in refused.stderr
+    assert "log in (`make release-login`)" in denied.stderr
+    assert [secret for secret in (SECRET[:-1], LOGIN) if secret in shown] == []
+
+
+def test_a_login_that_is_kept_by_a_program_is_asked_for(workplace: Workplace) -> None:
+    """A program that is missing is said: without it, a private registry would look like one that forbids."""
+    Path(workplace.environment["DOCKER_CONFIG"], "config.json").write_text('{"credsStore": "nowhere"}', "utf-8")
     done = workplace.run("check")
 
     assert done.returncode == 1
-    assert "wants a login" in done.stderr
-
-
-def test_a_login_in_a_helper_program_is_said_to_be_out_of_reach(workplace: Workplace) -> None:
-    """Otherwise a private registry would look like one that forbids."""
-    Path(workplace.environment["DOCKER_CONFIG"], "config.json").write_text('{"credsStore": "desktop"}', "utf-8")
-    done = workplace.run("check")
-
-    assert done.returncode == 1
-    assert "helper program" in done.stderr
+    assert "docker-credential-nowhere" in done.stderr
 
 
 @pytest.mark.parametrize(

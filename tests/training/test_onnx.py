@@ -13,9 +13,10 @@ import yaml
 from sklearn.datasets import load_diabetes
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
 
-from model_server import compiled, onnx
+from model_server import onnx
 from model_server.bundle import open_bundle, verify
 from model_server.onnx.session import Session
+from model_server.parity.record import recorded
 from model_server.predictor import Predictor
 from model_server.serving.loaded import Wanted, build
 from tests.bundles.visits import write_config
@@ -28,7 +29,7 @@ from training.errors import BadConfig
 from training.sections import Onnx
 
 if TYPE_CHECKING:
-    from model_server.compiled import OnnxParity
+    from model_server.parity.record import OnnxParity
 
 CONFIGS = Path(configs.__file__).parent / "configs"
 
@@ -36,12 +37,12 @@ CONFIGS = Path(configs.__file__).parent / "configs"
 EXAMPLES = {"breast-cancer": (False, 1000), "churn": (False, 400), "diabetes": (False, 200), "iris": (True, 0)}
 
 
-def recorded(folder: Path) -> OnnxParity:
+def onnx_record(folder: Path) -> OnnxParity:
     """Read what a bundle says of its converted estimator."""
-    record = compiled.recorded(verify(folder))
-    assert record is not None
-    assert record.onnx is not None
-    return record.onnx
+    parity = recorded(verify(folder))
+    assert parity is not None
+    assert parity.onnx is not None
+    return parity.onnx
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -91,7 +92,7 @@ def test_a_bundle_made_with_onnx_holds_the_estimator_and_its_record(
     assert main(["inspect", str(shop)]) == 0
     shown = " ".join(capsys.readouterr().out.split())
 
-    assert recorded(shop).used
+    assert onnx_record(shop).used
     assert open_bundle(verify(shop)).golden.tolerance == 1e-6
     assert "served by compiled kernels" in shown
     assert "ONNX Runtime may answer, in double precision, with predictor: onnx" in shown
@@ -102,7 +103,11 @@ def test_a_bundle_made_with_onnx_holds_the_estimator_and_its_record(
 
 def test_it_is_used_where_the_server_is_asked_to(shop: Path) -> None:
     """And answers as scikit-learn does."""
-    served = {name: build(Wanted(str(shop), predictor=name)) for name in ("scikit-learn", "compiled", "onnx")}
+    uri, allow = str(shop), True  # nobody promoted it
+    served = {
+        name: build(Wanted(uri, predictor=name, allow_unapproved=allow))
+        for name in ("scikit-learn", "compiled", "onnx")
+    }
     frame = served["onnx"].predictor.golden_frame()
     answers = {name: each.predictor.predict(frame) for name, each in served.items()}
 
@@ -130,7 +135,7 @@ def test_an_adopted_model_can_be_converted(tmp_path: Path) -> None:
 
     golden = open_bundle(verify(folder)).golden
 
-    assert (recorded(folder).used, recorded(folder).tolerance) == (True, 1e-5)
+    assert (onnx_record(folder).used, onnx_record(folder).tolerance) == (True, 1e-5)
     assert golden.tolerance == 1e-5 * np.max(np.array(golden.outputs["value"], dtype=np.float64))
     assert onnx.choose(Predictor(open_bundle(verify(folder))))[0] is not None
 
@@ -141,7 +146,7 @@ def test_a_model_that_cannot_be_converted_is_made_without(tmp_path: Path, capsys
     shown = " ".join(capsys.readouterr().out.split())
 
     assert "ONNX Runtime is not used because more than 1e-06 from scikit-learn" in shown
-    assert recorded(folder).beyond["splits"] > 0
+    assert onnx_record(folder).beyond["splits"] > 0
     assert open_bundle(verify(folder)).golden.tolerance == 1e-9
     assert not folder.joinpath(onnx.MODEL).exists()
 

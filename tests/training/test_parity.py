@@ -12,8 +12,8 @@ from sklearn.ensemble import RandomForestRegressor
 
 from model_server import compiled
 from model_server.bundle import open_bundle, verify
-from model_server.compiled import PARITY, Parity
 from model_server.manifest import FileRecord
+from model_server.parity.record import PARITY, Parity, recorded
 from model_server.predictor import Predictor
 from tests.bundles.writing import rewrite_manifest
 from tests.model_server import oracle
@@ -31,7 +31,7 @@ EXACT = {"breast-cancer": True, "churn": True, "diabetes": True, "iris": False}
 def test_every_example_is_served_by_compiled_kernels(name: str, registry: Path) -> None:
     """Trees with the same bits, a logistic regression within 1e-12; nothing is left to scikit-learn."""
     opened = open_bundle(verify(registry / name / "1.0.0"))
-    record = compiled.recorded(opened.verified)
+    record = recorded(opened.verified)
     chosen, why = compiled.choose(Predictor(opened))
 
     assert record is not None
@@ -132,7 +132,7 @@ def test_an_adopted_model_gets_a_record(tmp_path: Path) -> None:
     X.assign(y=y).to_csv(tmp_path / "sample.csv", index=False)
     files = ["--model", str(tmp_path / "model.pkl"), "--sample", str(tmp_path / "sample.csv"), "--target", "y"]
     assert main(["adopt", *files, "--name", "plain", "--version", "0.1.0", "--registry", str(tmp_path / "r")]) == 0
-    record = compiled.recorded(verify(tmp_path / "r" / "plain" / "0.1.0"))
+    record = recorded(verify(tmp_path / "r" / "plain" / "0.1.0"))
 
     assert record is not None
     assert (record.used, record.largest_difference) == (True, 0.0)

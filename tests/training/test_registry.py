@@ -11,7 +11,7 @@ import pytest
 from model_server.bundle import verify
 from model_server.errors import BundleIncompatible, BundleNotFound, BundleTampered
 from model_server.manifest import canonical_json
-from model_server.sources import from_uri
+from model_server.sources.uri import from_uri
 from tests.bundles.visits import write_config
 from training.__main__ import main
 from training.errors import NotApproved

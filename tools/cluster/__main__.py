@@ -13,7 +13,8 @@ from pathlib import Path
 
 from tools import gotools
 from tools.cluster import docker, ingress, kind, knative, kserve, names, node, origin, server, sources
-from tools.cluster.commands import ClusterError
+from tools.errors import ClusterError
+from tools.programs import ProgramError
 
 #: What a first build takes, most of it for Go's caches.
 DISK_NEEDED_GB = 30
@@ -33,7 +34,8 @@ def up() -> None:
     """Make the cluster with all that the tests need, from whatever is there already.
 
     Raises:
-        ClusterError: A step failed; the text says which and what to do.
+        ClusterError: Something is missing here, or a step took too long; the text says what to do.
+        ProgramError: A step failed; the text says which.
     """
     docker.demand()
     built = origin.is_built()
@@ -131,7 +133,7 @@ def main() -> int:
     try:
         docker.demand()
         {"up": up, "down": kind.delete, "build": build}[command]()
-    except (ClusterError, gotools.ToolsError) as error:
+    except (ClusterError, ProgramError, gotools.ToolsError) as error:
         print(f"cluster: {error}", file=sys.stderr)
         return 1
     print(f"cluster: {command} took {time.monotonic() - started:.0f} s")

@@ -5,7 +5,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.cluster.commands import run
+from tools.programs import run
 
 
 @dataclass(frozen=True)

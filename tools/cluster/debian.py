@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools import gotools
-from tools.cluster.commands import ClusterError, run
+from tools.errors import ClusterError
+from tools.programs import ProgramError, run
 
 SUITE = "bookworm"
+#: What fills a root file system and no program reads.
 WASTE = ("var/cache/apt/archives", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale")
 
 
@@ -38,7 +40,8 @@ def make(root: Root) -> Path:
         The archive of it.
 
     Raises:
-        ClusterError: debootstrap is missing, this is not root, or a package cannot be fetched.
+        ClusterError: debootstrap is missing, or this is not root.
+        ProgramError: A package cannot be fetched.
     """
     if root.path.is_file():
         return root.path
@@ -53,13 +56,7 @@ def make(root: Root) -> Path:
         folder = Path(scratch, "root")
         included = ",".join(root.packages)
         run(["debootstrap", "--variant=minbase", f"--include={included}", SUITE, folder, *_mirror()], timeout_s=1800)
-        for waste in (
-            "var/cache/apt/archives",
-            "var/lib/apt/lists",
-            "usr/share/doc",
-            "usr/share/man",
-            "usr/share/locale",
-        ):
+        for waste in WASTE:
             shutil.rmtree(folder / waste, ignore_errors=True)
         draft = root.path.with_suffix(f".{os.getpid()}")
         run(["tar", "--numeric-owner", "-C", folder, "-cf", draft, "."])
@@ -71,6 +68,6 @@ def _mirror() -> list[str]:
     # The mirror that this machine's apt uses for the same suite; debootstrap has one of its own otherwise.
     try:
         listed = run(["apt-get", "indextargets", "--format", "$(REPO_URI)", f"Codename: {SUITE}", "Component: main"])
-    except ClusterError:
+    except ProgramError:
         return []
     return listed.split()[:1]

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from tools.cluster.commands import ClusterError, run, succeeds
 from tools.cluster.debian import Root, make
+from tools.errors import ClusterError
+from tools.programs import run, succeeds
 
 
 def demand() -> None:

@@ -4,10 +4,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from tools import gotools, wheels
-from tools.cluster import docker, kind, knative, objects, sources
-from tools.cluster.commands import ClusterError
-from tools.cluster.objects import Object
+from tools import gotools, objects, wheels
+from tools.cluster import docker, kind, knative, sources
+from tools.errors import ClusterError
+from tools.objects import Object
 
 NAMESPACE = "ingress"
 FILES = Path(__file__).resolve().parent / "files" / "ingress"

@@ -10,7 +10,7 @@ import yaml
 
 from tools import gotools
 from tools.cluster import docker, sources
-from tools.cluster.commands import ClusterError, run, succeeds
+from tools.programs import ProgramError, run, succeeds
 
 NAME = "model-server"
 CONTEXT = f"kind-{NAME}"
@@ -92,7 +92,7 @@ def address() -> str:
     form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
     try:
         found = run(["docker", "inspect", "--format", form, NODE]).strip()
-    except ClusterError:
+    except ProgramError:
         found = ""
     return found if found and is_open(found, API_PORT) else "127.0.0.1"
 

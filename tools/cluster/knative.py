@@ -6,9 +6,9 @@ from typing import Any
 
 import yaml
 
-from tools import gotools
-from tools.cluster import objects, sources
-from tools.cluster.objects import Object
+from tools import gotools, objects
+from tools.cluster import sources
+from tools.objects import Object
 
 NAMESPACE = "knative-serving"
 SOURCES = gotools.MODULES / "sources.sum"

@@ -5,9 +5,9 @@ from typing import Any
 
 import yaml
 
-from tools import gotools
-from tools.cluster import certificates, objects, sources
-from tools.cluster.objects import Object
+from tools import gotools, objects
+from tools.cluster import certificates, sources
+from tools.objects import Object
 
 NAMESPACE = "kserve"
 HOST = f"kserve-webhook-server-service.{NAMESPACE}.svc"

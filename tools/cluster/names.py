@@ -1,7 +1,7 @@
 """Names inside the cluster: knows how to let CoreDNS answer for the cluster alone; knows nothing of any outside."""
 
-from tools.cluster import objects
-from tools.cluster.commands import ClusterError
+from tools import objects
+from tools.errors import ClusterError
 
 NAMESPACE = "kube-system"
 #: Plug-ins that ask a resolver behind CoreDNS; without one it does not start.

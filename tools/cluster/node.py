@@ -11,7 +11,7 @@ import yaml
 
 from tools import gotools
 from tools.cluster import archives, docker, sources
-from tools.cluster.commands import run
+from tools.programs import run
 
 FILES = Path(__file__).resolve().parent / "files" / "node"
 #: Where each file of ours goes in the node.

@@ -3,7 +3,8 @@
 import os
 from functools import cache
 
-from tools.cluster.commands import ClusterError, succeeds
+from tools.errors import ClusterError
+from tools.programs import succeeds
 
 #: A small image that the cluster needs anyway; a registry that has it has the others.
 PROBE = "python:3.11-slim-bookworm"

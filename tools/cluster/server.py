@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tools import gotools
 from tools.cluster import docker, sources
-from tools.cluster.commands import run
+from tools.programs import run
 
 #: The name that our Dockerfile starts from.
 BASE = "python:3.11-slim-bookworm"

@@ -2,14 +2,17 @@
 
 import argparse
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from tools import gotools
 from tools.cluster import server
-from tools.cluster.commands import ClusterError
-from tools.deploy import bundles, readiness, smoke
-from tools.deploy.doors import open_door
-from tools.deploy.release import Release
+from tools.deploy import bundles, ingress, smoke
+from tools.deploy.rollout import readiness, traffic
+from tools.deploy.rollout.doors import open_door
+from tools.deploy.rollout.release import Release
+from tools.errors import ClusterError
+from tools.programs import ProgramError
 
 
 def main() -> int:
@@ -27,7 +30,7 @@ def main() -> int:
     given = parser.parse_args()
     try:
         COMMANDS[given.command](given)
-    except (ClusterError, gotools.ToolsError) as error:
+    except (ClusterError, ProgramError, gotools.ToolsError) as error:
         print(f"{given.command}: {error}", file=sys.stderr)
         return 1
     return 0
@@ -59,40 +62,32 @@ def deploy(given: argparse.Namespace) -> None:
 
 def ask(given: argparse.Namespace) -> None:
     """Run the smoke test."""
-    with open_door(given.model, given.namespace) as door:
+    with open_door(given.model, given.namespace, ingress.address) as door:
         print("\n".join(smoke.run_smoke(door, bundle(given))))
 
 
 def canary(given: argparse.Namespace) -> None:
     """Give the newest revision a share; a version that is not yet served becomes that revision."""
-    if given.percent is None or not 0 <= given.percent <= 100:
-        raise ClusterError("give a share from 0 to 100, such as PERCENT=10")
-    values: dict[str, object] = {"canary": {"trafficPercent": given.percent}}
+    percent = traffic.percentage(given.percent)
     if given.version:
-        found = bundle(given)
-        bundles.fill(given.namespace, [found], given.image)
-        values["model"] = release(given).values(found.name)["model"]
-    move(given, values)
+        bundles.fill(given.namespace, [bundle(given)], given.image)
+    tell(given, traffic.canary(release(given), percent, given.version, timeout_s=given.timeout_s))
 
 
 def promote(given: argparse.Namespace) -> None:
     """Give the newest revision everything."""
-    move(given, {"canary": {"trafficPercent": 100}})
+    tell(given, traffic.promote(release(given), timeout_s=given.timeout_s))
 
 
 def rollback(given: argparse.Namespace) -> None:
     """Give the revision before everything; the newest one stays, with nothing."""
-    move(given, {"canary": {"trafficPercent": 0}})
+    tell(given, traffic.rollback(release(given), timeout_s=given.timeout_s))
 
 
-def move(given: argparse.Namespace, values: dict[str, object]) -> None:
-    """Change the release in Knative mode, wait, and say who gets what."""
-    if readiness.mode(readiness.service(given.model, given.namespace)) != "knative":
-        raise ClusterError("KServe 0.20 splits no requests in Standard mode; `make deploy MODE=knative` where it does")
-    release(given).change(values)
-    readiness.wait(given.model, given.namespace, timeout_s=given.timeout_s)
-    for each in readiness.traffic(readiness.service(given.model, given.namespace)):
-        print(f"{given.command}: {each.get('percent') or 0:3} % {each['revisionName']}")
+def tell(given: argparse.Namespace, shares: Iterable[traffic.Share]) -> None:
+    """Say who gets what."""
+    for share in shares:
+        print(f"{given.command}: {share.percent:3} % {share.revision}")
 
 
 COMMANDS = {"deploy": deploy, "smoke": ask, "canary": canary, "promote": promote, "rollback": rollback}

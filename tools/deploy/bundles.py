@@ -5,11 +5,11 @@ import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from tools.cluster import objects
-from tools.cluster.objects import Object
-from tools.deploy.programs import ask_kubectl
+from tools import objects
+from tools.clients import ask_kubectl
+from tools.deploy.rollout.release import CLAIM
+from tools.objects import Object
 
-CLAIM = "models"
 LOADER = "bundle-loader"
 UNPACK = "import sys, tarfile; tarfile.open(fileobj=sys.stdin.buffer, mode='r|').extractall('/models')"
 #: All that Pod Security 'restricted' asks for.

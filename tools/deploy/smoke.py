@@ -9,9 +9,10 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from tools.cluster.commands import ClusterError, run
-from tools.deploy.doors import Door
-from tools.deploy.release import CHART
+from tools.deploy.rollout.doors import Door
+from tools.deploy.rollout.release import CHART
+from tools.errors import ClusterError
+from tools.programs import run
 
 #: The chart's own test, so that `helm test` and this one can never differ.
 CHECK = CHART / "files" / "check.py"
@@ -29,7 +30,8 @@ def run_smoke(door: Door, bundle: Path, *, timeout_s: float = 60.0) -> list[str]
         A line a check that passed.
 
     Raises:
-        ClusterError: One failed; the text is its own.
+        ClusterError: One failed that is asked here.
+        ProgramError: One of the chart's own test failed; the text is its own.
     """
     manifest = json.loads(bundle.joinpath("manifest.json").read_text("utf-8"))
     golden = json.loads(bundle.joinpath("golden.json").read_text("utf-8"))

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 
 from tools import gotools
 from tools.cluster import server
-from tools.cluster.commands import ClusterError, run
+from tools.programs import ProgramError, run
 from tools.release import chart, checkout, image, record, signing
 from tools.release.place import ReleaseError, commit_tag, repository, version_of
-from tools.release.registry import Registry, login_for
+from tools.release.registry import Registry
 
 Environment = Mapping[str, str]
 
@@ -26,7 +26,7 @@ def main() -> int:
     command: str = parser.parse_args().command
     try:
         COMMANDS[command](os.environ)
-    except (ReleaseError, ClusterError, gotools.ToolsError) as error:
+    except (ReleaseError, ProgramError, gotools.ToolsError) as error:
         print(f"release: {error}", file=sys.stderr)
         return 1
     return 0
@@ -46,8 +46,7 @@ def variable(environment: Environment, name: str, example: str) -> str:
 
 def registry(environment: Environment, name: str) -> Registry:
     """Open a repository of the registry that PUBLISH names."""
-    found = repository(variable(environment, "PUBLISH", "registry.example/acme"), name)
-    return Registry(found, login_for(found.host, environment))
+    return Registry(repository(variable(environment, "PUBLISH", "registry.example/acme"), name))
 
 
 def images(environment: Environment) -> Registry:
@@ -61,7 +60,7 @@ def charts(environment: Environment) -> Registry:
 
 
 def log_in(environment: Environment) -> None:
-    """Log Docker in at the registry; Helm, cosign and these tools read the same configuration."""
+    """Log Docker in at the registry; Helm, crane and cosign read the same configuration."""
     host = images(environment).repository.host
     user = variable(environment, "REGISTRY_USER", "name")
     token = variable(environment, "REGISTRY_TOKEN", "(from a secret)").encode()

@@ -6,7 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
-from tools.deploy.programs import ask_helm
+from tools.clients import ask_helm
 from tools.release.checkout import CHART
 from tools.release.place import ReleaseError, Repository
 from tools.release.record import Record
@@ -55,7 +55,7 @@ def package(image: Record, version: str, folder: Path) -> Path:
 
     Raises:
         ReleaseError: The package would deploy another image.
-        ClusterError: Helm failed.
+        ProgramError: Helm failed.
     """
     copy = folder / "chart" / CHART.name
     shutil.rmtree(copy, ignore_errors=True)
@@ -89,7 +89,7 @@ def publish(registry: Registry, packaged: Path, version: str, commit: str) -> Re
 
     Raises:
         ReleaseError: The version is there already, or the registry has another package now.
-        ClusterError: Helm failed.
+        ProgramError: Helm failed.
     """
     registry.demand_free(version)
     where = str(registry.repository).removesuffix(f"/{CHART.name}")

@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 from tools import gotools
-from tools.cluster.commands import run
 from tools.cluster.server import version
+from tools.programs import run
 from tools.release.place import ReleaseError
 
 CHART = gotools.ROOT / "charts" / "model-server"

@@ -2,7 +2,7 @@
 
 import json
 
-from tools.cluster.commands import run
+from tools.programs import run
 from tools.release.place import ReleaseError, commit_tag
 from tools.release.record import Record
 from tools.release.registry import Registry
@@ -23,7 +23,7 @@ def publish(registry: Registry, commit: str, local: str) -> Record:
 
     Raises:
         ReleaseError: The tag is there already, the image is of another commit, or the registry has another image now.
-        ClusterError: Docker failed.
+        ProgramError: Docker failed.
     """
     tag = commit_tag(commit)
     registry.demand_free(tag)

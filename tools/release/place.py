@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass
 
 LOOPBACK = re.compile(r"(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?")
+#: crane speaks with these without TLS where TLS does not answer at once.
+PRIVATE = re.compile(r"(10|192\.168|172\.(1[6-9]|2\d|3[01]))\.[\d.]+(:\d+)?$")
 HOST = r"(?:localhost|[a-z0-9.-]+\.[a-z0-9-]+|\[[0-9a-f:]+\])(?::\d+)?"
 PATH = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 VERSION = re.compile(r"v(\d+\.\d+\.\d+)")
@@ -34,11 +36,6 @@ class Repository:
         """Whether the registry is on this machine, where Docker and Helm speak HTTP without TLS too."""
         return LOOPBACK.fullmatch(self.host) is not None
 
-    @property
-    def url(self) -> str:
-        """Its address in the API of registries."""
-        return f"{'http' if self.plain else 'https'}://{self.host}/v2/{self.path}"
-
 
 def repository(place: str, name: str) -> Repository:
     """Name a repository under the place that a release goes to.
@@ -52,7 +49,8 @@ def repository(place: str, name: str) -> Repository:
         The repository.
 
     Raises:
-        ReleaseError: The place has no host, or is not written as registries write one.
+        ReleaseError: The place has no host, is not written as registries write one, or is an address of a private
+            network.
 
     >>> str(repository("registry.example/Acme", "model-server"))
     'registry.example/acme/model-server'
@@ -60,6 +58,10 @@ def repository(place: str, name: str) -> Repository:
     found = re.fullmatch(rf"({HOST})/({PATH}(?:/{PATH})*)", place.strip("/").lower())
     if found is None:
         raise ReleaseError("PUBLISH is a registry's host and an owner, such as registry.example/acme")
+    if PRIVATE.match(found[1]):
+        raise ReleaseError(
+            "PUBLISH names a registry by a private address, where a login could go without TLS; use its name"
+        )
     return Repository(found[1], f"{found[2]}/{name}")
 
 

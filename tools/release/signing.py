@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tools.cluster.commands import run
+from tools.programs import run
 
 #: Who vouches for the identity of a workflow.
 ISSUER = "https://token.actions.githubusercontent.com"
@@ -15,7 +15,7 @@ def sign(references: Sequence[str]) -> None:
         references: Names with digests; a tag could be another image a moment later.
 
     Raises:
-        ClusterError: cosign is not here, or it failed.
+        ProgramError: cosign is not here, or it failed.
     """
     for reference in references:
         run(["cosign", "sign", "--yes", reference])
@@ -30,7 +30,7 @@ def verify(reference: str, signer: str) -> None:
         signer: The workflow's identity: its address, file and ref.
 
     Raises:
-        ClusterError: cosign is not here, or there is no such signature.
+        ProgramError: cosign is not here, or there is no such signature.
     """
     run(["cosign", "verify", "--certificate-identity", signer, "--certificate-oidc-issuer", ISSUER, reference])
     print(f"verified: {reference} is signed by {signer}")

@@ -41,7 +41,7 @@ def golden():
         return json.loads(os.environ["GOLDEN"])
     if not MOUNTED.is_dir():
         return None
-    from model_server.sources import from_uri
+    from model_server.sources.uri import from_uri
 
     bundle = from_uri(str(MOUNTED), NAME, os.environ.get("MODEL_VERSION") or None)
     return json.loads((bundle / "golden.json").read_text("utf-8"))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from pydantic.json_schema import models_json_schema
 
+from model_server.approval import Approval
 from model_server.serving.datatypes import DATATYPES
 from model_server.wire.parts import MAX_REASONS
 
@@ -63,6 +64,7 @@ class LoadedModel(Body):
     name: str = Field(description="Name on the routes.")
     version: str
     digest: str = Field(description="SHA-256 of the bundle's manifest; it pins every file of the bundle.")
+    approval: Approval = Field(description="Whether this version is the one in production, and if not, what it is.")
     run_id: str = Field(description="The training run.")
     estimator: str = Field(description="Import path of the final estimator.")
     dataset: str = Field(description="The table it was trained on.")

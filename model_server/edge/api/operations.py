@@ -141,7 +141,7 @@ def _health() -> Iterable[Operation]:
 
 
 def _admin() -> Iterable[Operation]:
-    errors = (403, 404, 500, 503, *_BODY_ERRORS)
+    errors = (403, 404, 500, 501, 503, *_BODY_ERRORS)
     base = "/v2/repository/models/{model_name}"
     yield Operation("/admin/reload", "post", "admin", "Fetch the bundle anew and swap it in", ref("Reloaded"), errors)
     yield Operation(f"{base}/load", "post", "admin", "Fetch the bundle anew and swap it in", ref("Loaded"), errors)

@@ -16,7 +16,7 @@ from model_server.wire.parts import error_document
 if TYPE_CHECKING:
     from model_server.serving.loaded import LoadedBundle
     from model_server.serving.repository import BundleRepository
-    from model_server.telemetry import Stopwatch
+    from model_server.telemetry.stopwatch import Stopwatch
 
 #: What ``/health`` says before a bundle is loaded, which may have a word of its own.
 ALIVE = "ok"
@@ -69,6 +69,7 @@ def _model(loaded: LoadedBundle) -> dict[str, str]:
         "name": loaded.name,
         "version": loaded.version,
         "digest": loaded.digest,
+        "approval": loaded.approval,
         "run_id": lineage.run_id,
         "estimator": lineage.estimator,
         "dataset": lineage.dataset.name,

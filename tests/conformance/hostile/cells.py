@@ -88,11 +88,11 @@ def column_for(facts: Facts, cell: Cell) -> Column | None:
     return None
 
 
-def with_cell(facts: Facts, column: Column, raw: str, door: str) -> Request:
+def with_cell(facts: Facts, column: Column, raw: str, form: str) -> Request:
     """Build a request of three good rows, then replace one value of row 1 by raw JSON text."""
     rows = facts.take(3)
     rows[ROW][facts.names.index(column.name)] = _PLACE
-    path, document = _DOORS[door](facts, rows)
+    path, document = _FORMS[form](facts, rows)
     return Request(path, orjson.dumps(document).replace(f'"{_PLACE}"'.encode(), raw.encode()))
 
 
@@ -126,7 +126,7 @@ def _single(facts: Facts, rows: list[Any]) -> tuple[str, Any]:
     return "/predict", facts.record(rows[ROW])
 
 
-_DOORS: dict[str, Callable[[Facts, list[Any]], tuple[str, Any]]] = {
+_FORMS: dict[str, Callable[[Facts, list[Any]], tuple[str, Any]]] = {
     "v1": _v1("predict"),
     "v1-objects": _v1_objects,
     "v1-explain": _v1("explain"),
@@ -135,4 +135,4 @@ _DOORS: dict[str, Callable[[Facts, list[Any]], tuple[str, Any]]] = {
     "facade": _single,
     "facade-batch": _batch,
 }
-DOORS = tuple(_DOORS)
+FORMS = tuple(_FORMS)

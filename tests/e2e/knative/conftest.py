@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.conftest import installed
-from tools.cluster import objects
-from tools.deploy import readiness
-from tools.deploy.doors import Door, open_door
+from tools import objects
+from tools.deploy import ingress
+from tools.deploy.rollout import readiness
+from tools.deploy.rollout.doors import Door, open_door
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tools.deploy.release import Release
+    from tools.deploy.rollout.release import Release
 
 NUMBERS = itertools.count(1)
 
@@ -30,7 +31,7 @@ def release(namespace: str, image: str) -> Iterator[Release]:
 @pytest.fixture
 def door(release: Release) -> Iterator[Door]:
     """The ingress, by the address that KServe gives the InferenceService."""
-    with open_door(release.name, release.namespace) as found:
+    with open_door(release.name, release.namespace, ingress.address) as found:
         yield found
 
 

@@ -8,11 +8,11 @@ from scipy.stats import binom
 
 from tests.e2e.conftest import BODY, NEW, PREDICT, served, set_percentage
 from tests.e2e.load import Load
-from tools.deploy import readiness
+from tools.deploy.rollout import readiness
 
 if TYPE_CHECKING:
-    from tools.deploy.doors import Door
-    from tools.deploy.release import Release
+    from tools.deploy.rollout.doors import Door
+    from tools.deploy.rollout.release import Release
 
 REQUESTS = 2000
 

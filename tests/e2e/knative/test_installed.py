@@ -11,12 +11,14 @@ import pytest
 from tests.e2e.conftest import OLD, installed, refusal
 from tests.e2e.knative.conftest import newest
 from tests.e2e.notes import PRINTED, run_notes
-from tools.cluster import knative, objects
-from tools.cluster.commands import ClusterError
-from tools.deploy import readiness, smoke
-from tools.deploy.doors import ingress, open_door
-from tools.deploy.programs import ask_kubectl
-from tools.deploy.release import Release
+from tools import objects
+from tools.clients import ask_kubectl
+from tools.cluster import knative
+from tools.deploy import ingress, smoke
+from tools.deploy.rollout import readiness
+from tools.deploy.rollout.doors import open_door
+from tools.deploy.rollout.release import Release
+from tools.programs import ProgramError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +40,7 @@ def release(namespace: str, image: str) -> Iterator[Release]:
 
 def test_the_release_answers_with_the_numbers_of_training(release: Release, trained: Path) -> None:
     """v1 and v2 through the ingress, by the way that `make smoke` takes."""
-    with open_door(release.name, release.namespace) as door:
+    with open_door(release.name, release.namespace, ingress.address) as door:
         lines = smoke.run_smoke(door, trained / "iris" / OLD)
 
     assert [line[:5] for line in lines] == ["ok   "] * 5
@@ -56,7 +58,7 @@ def test_the_commands_of_the_notes_work(namespace: str, image: str, tmp_path: Pa
     try:
         told = noted.upgrade(noted.values(OLD))
         objects.wait("an address", lambda: "url" in readiness.service(noted.name, namespace).get("status", {}))
-        printed = run_notes(told, tmp_path, ingress())
+        printed = run_notes(told, tmp_path, ingress.address())
     finally:
         noted.uninstall()
 
@@ -105,7 +107,7 @@ def test_knative_refuses_what_the_values_say_it_does(
     """So the chart leaves it out or refuses it first; asked of the webhook itself, which changes nothing here."""
     assert cluster
     assert "created" in dry_run({}, {})
-    with pytest.raises(ClusterError, match=named):
+    with pytest.raises(ProgramError, match=named):
         dry_run(pod, container)
 
 
@@ -144,6 +146,6 @@ def is_taken(pod: dict[str, Any]) -> bool:
     """Say whether Knative's webhook takes such a pod."""
     try:
         dry_run(pod, {})
-    except ClusterError:
+    except ProgramError:
         return False
     return True

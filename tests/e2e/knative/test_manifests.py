@@ -10,12 +10,12 @@ import yaml
 
 from tests.e2e.conftest import ROOT
 from tests.e2e.knative.shares import REQUESTS, is_likely, percent_of, share_of_new, start_canary
-from tools.deploy import readiness
-from tools.deploy.programs import ask_kubectl
+from tools.clients import ask_kubectl
+from tools.deploy.rollout import readiness
 
 if TYPE_CHECKING:
-    from tools.deploy.doors import Door
-    from tools.deploy.release import Release
+    from tools.deploy.rollout.doors import Door
+    from tools.deploy.rollout.release import Release
 
 pytestmark = pytest.mark.e2e
 

@@ -10,8 +10,8 @@ from tests.e2e.conftest import NEW, refusal
 from tests.e2e.knative.shares import is_likely, patch, percent_of, share_of_new, start_canary
 
 if TYPE_CHECKING:
-    from tools.deploy.doors import Door
-    from tools.deploy.release import Release
+    from tools.deploy.rollout.doors import Door
+    from tools.deploy.rollout.release import Release
 
 pytestmark = pytest.mark.e2e
 

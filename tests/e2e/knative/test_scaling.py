@@ -10,11 +10,11 @@ import pytest
 from tests.e2e.conftest import BODY, OLD, PREDICT, served
 from tests.e2e.knative.conftest import revisions
 from tests.e2e.load import Load
-from tools.cluster import objects
+from tools import objects
 
 if TYPE_CHECKING:
-    from tools.deploy.doors import Door
-    from tools.deploy.release import Release
+    from tools.deploy.rollout.doors import Door
+    from tools.deploy.rollout.release import Release
 
 
 pytestmark = pytest.mark.e2e

@@ -8,8 +8,9 @@ from tests.e2e.conftest import BODY, NEW, OLD, PREDICT, served
 from tests.e2e.knative.conftest import NUMBERS
 from tests.e2e.knative.shares import REQUESTS, is_likely, share_of_new, start_canary
 from tests.e2e.load import Load
-from tools.deploy.doors import Door, open_door
-from tools.deploy.release import Release
+from tools.deploy import ingress
+from tools.deploy.rollout.doors import Door, open_door
+from tools.deploy.rollout.release import Release
 
 pytestmark = pytest.mark.e2e
 
@@ -45,7 +46,7 @@ def test_the_first_installation_gets_every_request(namespace: str, image: str) -
     first = Release(f"iris-{next(NUMBERS)}", namespace, "iris", "knative", image)
     try:
         served(first, NEW, canary={"trafficPercent": 10})
-        with open_door(first.name, namespace) as door, Load(door, PREDICT, BODY) as load:
+        with open_door(first.name, namespace, ingress.address) as door, Load(door, PREDICT, BODY) as load:
             load.wait_for(100)
     finally:
         first.uninstall()

@@ -8,13 +8,14 @@ import pytest
 
 from tests.e2e.conftest import BODY, PREDICT, installed
 from tests.e2e.load import Load
-from tools.cluster import kind, objects
-from tools.deploy.doors import Door
+from tools import objects
+from tools.cluster import kind
+from tools.deploy.rollout.doors import Door
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tools.deploy.release import Release
+    from tools.deploy.rollout.release import Release
 
 #: One replica would do; two show that both are used.
 TWO = {"scaling": {"minReplicas": 2}}

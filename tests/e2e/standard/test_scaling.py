@@ -9,9 +9,9 @@ import pytest
 from tests.e2e.conftest import OLD, refusal, served
 from tests.e2e.notes import PRINTED, run_notes
 from tests.e2e.standard.conftest import TWO
-from tools.cluster import objects
-from tools.deploy.programs import ask_kubectl
-from tools.deploy.release import Release
+from tools import objects
+from tools.clients import ask_kubectl
+from tools.deploy.rollout.release import Release
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.conftest import NEW, OLD, ROOT, refusal, served
-from tools.cluster import kind, objects
-from tools.cluster.commands import ClusterError, succeeds
-from tools.deploy import readiness, smoke
-from tools.deploy.doors import open_door
-from tools.deploy.programs import ask_kubectl, kubectl
-from tools.deploy.release import Release
+from tools import objects
+from tools.clients import ask_kubectl, kubectl
+from tools.cluster import kind
+from tools.deploy import ingress, smoke
+from tools.deploy.rollout import readiness
+from tools.deploy.rollout.doors import open_door
+from tools.deploy.rollout.release import Release
+from tools.programs import ProgramError, succeeds
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.e2e.load import Load
-    from tools.deploy.doors import Door
+    from tools.deploy.rollout.doors import Door
 
 pytestmark = pytest.mark.e2e
 
@@ -29,7 +31,7 @@ DOOR = kind.DOORS[0]
 
 def test_the_release_answers_with_the_numbers_of_training(release: Release, trained: Path) -> None:
     """v1, v2 and gRPC give the golden rows' outputs, by the way that `make smoke` takes."""
-    with open_door(release.name, release.namespace) as opened:
+    with open_door(release.name, release.namespace, ingress.address) as opened:
         lines = smoke.run_smoke(opened, trained / "iris" / OLD)
 
     assert [line[:5] for line in lines] == ["ok   "] * 6
@@ -122,7 +124,7 @@ def _logs(release: Release) -> str:
     where = ["-n", release.namespace, "-l", "serving.kserve.io/inferenceservice=iris"]
     try:
         return ask_kubectl("logs", *where, "--all-containers", "--tail=200", "--prefix")
-    except ClusterError:  # a container that has not started yet has no log
+    except ProgramError:  # a container that has not started yet has no log
         return ""
 
 

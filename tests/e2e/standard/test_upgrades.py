@@ -8,13 +8,14 @@ import pytest
 
 from tests.e2e.conftest import NEW, OLD, served, set_percentage
 from tests.e2e.standard.conftest import TWO
-from tools.cluster import kind, objects
-from tools.deploy import readiness
-from tools.deploy.programs import ask_kubectl
+from tools import objects
+from tools.clients import ask_kubectl
+from tools.cluster import kind
+from tools.deploy.rollout import readiness
 
 if TYPE_CHECKING:
     from tests.e2e.load import Load
-    from tools.deploy.release import Release
+    from tools.deploy.rollout.release import Release
 
 pytestmark = pytest.mark.e2e
 

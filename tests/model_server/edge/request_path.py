@@ -26,7 +26,7 @@ from prometheus_client import CollectorRegistry
 
 from model_server import settings
 from model_server.edge.embedded import RunningServer
-from model_server.telemetry import Metrics
+from model_server.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -85,7 +85,8 @@ class Recorder:
     def noting(self) -> Iterator[list[Step]]:
         """Note what runs within the block; the list is filled at its end."""
         steps: list[Step] = []
-        self._seen = seen = {}
+        seen: dict[tuple[str, str], None] = {}
+        self._seen = seen
         try:
             yield steps
         finally:
@@ -94,7 +95,7 @@ class Recorder:
 
     def close(self) -> None:
         """Listen no longer to threads that start."""
-        threading.setprofile(None)  # type: ignore[arg-type] - None is what takes it away
+        threading.setprofile(None)
 
     def _hear(self, frame: FrameType, event: str, _argument: object) -> None:
         if self._seen is None or event != "call":
@@ -157,8 +158,8 @@ def _v2(client: httpx.Client, _stub: Any, n_rows: int = 1) -> None:
 
 def _v2_binary(client: httpx.Client, _stub: Any, n_rows: int = 32) -> None:
     size = 8 * FEATURES * n_rows
-    tensor = {"name": "features", "datatype": "FP64", "shape": [n_rows, FEATURES]}
-    tensor["parameters"] = {"binary_data_size": size}
+    parameters = {"binary_data_size": size}
+    tensor = {"name": "features", "datatype": "FP64", "shape": [n_rows, FEATURES], "parameters": parameters}
     head = orjson.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}})
     headers = {"inference-header-content-length": str(len(head)), "content-type": "application/octet-stream"}
     client.post(f"/v2/models/{MODEL}/infer", content=head + bytes(size), headers=headers).raise_for_status()

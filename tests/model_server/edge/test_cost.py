@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import uvloop
 
-from model_server import telemetry
+from model_server.telemetry.logs import write_later
 from tests.model_server.edge.wire_to_wire import TOGETHER, ask_all, connected, logging_to, on_the_wire, v1, v2
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ async def counted(registry: Path, path: str, body: bytes, together: int) -> floa
     finally:
         sys.setprofile(before)
         gc.enable()
-        telemetry.write_later(None)
+        write_later(None)
     return calls / together
 
 

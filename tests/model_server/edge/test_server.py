@@ -25,7 +25,8 @@ from model_server.cpu import cpu_limit
 from model_server.edge.embedded import RunningServer
 from model_server.edge.server import BundleServer, _listen, _loop_factory
 from model_server.errors import BugError, ConfigError, StartupFailed
-from model_server.telemetry import JsonFormatter, Metrics
+from model_server.telemetry.logs import JsonFormatter
+from model_server.telemetry.metrics import Metrics
 from tests.bundles import contracts, writing
 from tests.bundles.catalogue import NUMBERS
 from tests.bundles.estimators import FailingWhenServed, Held, RaisingWhenOpened, ThreadCounting

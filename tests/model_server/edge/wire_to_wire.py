@@ -13,7 +13,6 @@ import uvicorn
 from prometheus_client import CollectorRegistry
 from uvicorn.server import ServerState
 
-from model_server import telemetry
 from model_server.edge.exchange import Accounting
 from model_server.edge.http.connection import HttpProtocol
 from model_server.edge.http.gate import Gate
@@ -21,7 +20,9 @@ from model_server.edge.http.inference import Inference
 from model_server.serving.loaded import Wanted
 from model_server.serving.repository import BundleRepository
 from model_server.serving.service import Service
-from model_server.telemetry import LineHandler, Metrics, Telemetry
+from model_server.telemetry.logs import LineHandler, write_later
+from model_server.telemetry.metrics import Metrics
+from model_server.telemetry.requests import Telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -124,7 +125,7 @@ async def connected(registry: Path, count: int) -> list[Wire]:
     inference = Inference(Service(repository, Here(), metrics, max_rows=10_000), bare=False)
     accounting = Accounting(repository, Telemetry(metrics, log_requests=True))
     gate = Gate(no_app, inference, accounting, max_body_bytes=2**24)
-    telemetry.write_later(asyncio.get_running_loop().call_soon)
+    write_later(asyncio.get_running_loop().call_soon)
     return [Wire(gate) for _ in range(count)]
 
 

@@ -19,6 +19,7 @@ from model_server.contract import Contract
 from model_server.errors import (
     BundleError,
     BundleIncompatible,
+    BundleNotApproved,
     BundleNotFound,
     BundleTampered,
     ConfigError,
@@ -29,7 +30,7 @@ from model_server.errors import (
 )
 from model_server.serving.loaded import Wanted, build
 from model_server.serving.repository import BundleRepository
-from model_server.telemetry import Metrics
+from model_server.telemetry.metrics import Metrics
 from tests.bundles import catalogue, contracts, writing
 from tests.bundles.catalogue import NUMBERS, promote, write_two_versions
 from tests.bundles.estimators import LoadCounting, RaisingWhenOpened, Waiting
@@ -71,11 +72,13 @@ def test_a_bundle_is_built_from_its_folder(written: Path) -> None:
 
 
 def test_a_registry_gives_what_is_in_production_or_what_was_asked_for(tmp_path: Path) -> None:
-    """A version in the settings is stronger than the pointer."""
+    """A version in the settings is stronger than the pointer, for an operator who allows what is not approved."""
     root = write_two_versions(tmp_path)
 
     assert build(Wanted(str(root), "linear")).version == "1.0.0"
-    assert build(Wanted(str(root), "linear", "2.0.0")).version == "2.0.0"
+    assert build(Wanted(str(root), "linear", "2.0.0", allow_unapproved=True)).version == "2.0.0"
+    with pytest.raises(BundleNotApproved, match=r"promote linear 2\.0\.0"):
+        build(Wanted(str(root), "linear", "2.0.0"))
     promote(root, "2.0.0")
     assert build(Wanted(str(root), "linear")).version == "2.0.0"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from model_server.errors import BugError, ContractError
+from model_server.errors import BugError, ContractError, NotSupported
 from model_server.explain import Reason
 from model_server.frame import Frame
 from model_server.predictor import Prediction
@@ -19,7 +20,7 @@ from model_server.serving.call import PLAIN, BatchResult, Call, Options, Result,
 from model_server.serving.observers import Observers
 from model_server.serving.runner import QUICK_S, BatchKey, BatchRunner, Pace
 from model_server.serving.tensors import Tensor
-from model_server.telemetry import Metrics
+from model_server.telemetry.metrics import Metrics
 from model_server.wire.tensors import decode_raw
 from tests.bundles.catalogue import NUMBERS, PEOPLE
 
@@ -142,6 +143,15 @@ def test_reasons_are_each_rows_own(risk: LoadedBundle, runner: BatchRunner) -> N
     assert isinstance(two, Result)
     assert [len(reasons) for reasons in (*one.reasons, *two.reasons)] == [2, 2, 2]
     assert one.reasons[0] == two.reasons[0]
+
+
+def test_the_explainer_is_asked_for_reasons_alone(risk: LoadedBundle, runner: BatchRunner) -> None:
+    """One that can explain nothing refuses whoever asks it; a call that wants no reasons does not notice."""
+    unexplained = replace(risk, _explainer="nothing explains this model")
+
+    assert isinstance(runner.run(BatchKey(unexplained, PLAIN), [rows_call(*NUMBERS)])[0], Result)
+    with pytest.raises(NotSupported, match="nothing explains"):
+        runner.run(BatchKey(unexplained, Options(2)), [rows_call(*NUMBERS)])
 
 
 def test_only_frames_are_cut(linear: LoadedBundle, runner: BatchRunner) -> None:

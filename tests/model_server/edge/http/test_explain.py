@@ -15,7 +15,7 @@ from model_server.edge.http.inference import Inference
 from model_server.serving.loaded import Wanted
 from model_server.serving.repository import BundleRepository
 from model_server.serving.service import Service
-from model_server.telemetry import Metrics
+from model_server.telemetry.metrics import Metrics
 from model_server.wire.pieces import PIECE_BYTES, SMALL_BYTES
 from tests.bundles import catalogue
 from tests.bundles.catalogue import NUMBERS, PEOPLE

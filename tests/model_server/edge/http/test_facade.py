@@ -14,6 +14,7 @@ from model_server.serving.loaded import Wanted, build
 from model_server.wire.facade import call_of_one
 from tests.bundles import catalogue
 from tests.bundles.catalogue import CATALOGUE, CUSTOMER, FLOWER, MASS, customers
+from tests.bundles.estimators import SizeNoting
 from tests.bundles.live_server import serving, wait_for
 
 if TYPE_CHECKING:
@@ -231,6 +232,14 @@ def test_reasons_can_be_skipped(churn: httpx.Client, path: str, extra: dict[str,
     assert batch["predictions"] == [full]
 
 
+def test_skipped_reasons_are_not_computed(echo: httpx.Client) -> None:
+    """The explainer of this model refuses whoever asks it."""
+    row = {"p": 0.5, "explain": 0.5, "request_id": 0.5}
+    single = [echo.post(f"/predict?explain={word}", json=row).status_code for word in ("true", "false")]
+    batch = [echo.post("/predict/batch", json={"instances": [row], "explain": e}).status_code for e in (True, False)]
+    assert single == batch == [501, 200]
+
+
 def test_the_body_decides_before_the_query(churn: httpx.Client) -> None:
     """What is said twice is said by the body."""
     body = churn.post("/predict?explain=false", json=CUSTOMER | {"explain": True}).json()
@@ -321,13 +330,17 @@ def test_a_batch_answers_what_single_requests_do(churn: httpx.Client) -> None:
     assert predictions == [churn.post("/predict", json=row).json() for row in rows]
 
 
-def test_a_batch_asks_the_model_once(facade: Serve) -> None:
-    """One call of the model for all rows, whatever their number."""
-    service = facade("churn")
+def test_a_batch_asks_the_model_once(tmp_path: Path) -> None:
+    """One call of the model for all rows, as the model notes it; the metrics count the same."""
+    catalogue.echo(kind=SizeNoting).write(tmp_path / "noted")
     count = "model_server_inference_seconds_count"
-    before = service.value(count, model_version="1.0.0")
-    service.http.post("/predict/batch", json={"customers": customers(50)})
-    assert service.value(count, model_version="1.0.0") - before == 1
+    with serving(tmp_path / "noted", "--log_level=ERROR") as service:
+        before = service.value(count, model_version="1.0.0")
+        SizeNoting.calls.clear()
+        service.http.post("/predict/batch", json={"instances": [{"p": 0.5}] * 50})
+
+        assert SizeNoting.calls == [50]
+        assert service.value(count, model_version="1.0.0") - before == 1
 
 
 BATCHES: dict[str, tuple[Any, str]] = {
@@ -473,6 +486,7 @@ def test_health_names_the_bundle(facade: Serve) -> None:
     assert model == {
         "name": "churn",
         "version": "1.0.0",
+        "approval": "unknown",
         "run_id": "0123456789abcdef",
         "estimator": "sklearn",
         "dataset": "made up",

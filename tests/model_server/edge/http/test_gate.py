@@ -16,7 +16,9 @@ from model_server.edge.exchange import Accounting
 from model_server.edge.http.gate import Gate
 from model_server.serving.loaded import Wanted
 from model_server.serving.repository import BundleRepository
-from model_server.telemetry import REQUEST_KEYS, JsonFormatter, Metrics, Telemetry
+from model_server.telemetry.logs import JsonFormatter
+from model_server.telemetry.metrics import Metrics
+from model_server.telemetry.requests import REQUEST_KEYS, Telemetry
 from tests.bundles.catalogue import NUMBERS
 from tests.bundles.live_server import serving, wait_for
 

@@ -20,7 +20,7 @@ from model_server.serving.call import Answer
 from model_server.serving.loaded import Wanted
 from model_server.serving.repository import BundleRepository
 from model_server.serving.service import Service
-from model_server.telemetry import Metrics
+from model_server.telemetry.metrics import Metrics
 from model_server.wire.parts import parse_json
 from model_server.wire.v1 import call_of_v1, encode_v1
 from tests.bundles.catalogue import NUMBERS, PEOPLE

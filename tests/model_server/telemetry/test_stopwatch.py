@@ -1,0 +1,11 @@
+"""The stopwatch."""
+
+from model_server.telemetry.stopwatch import Stopwatch
+
+
+def test_a_stopwatch_runs_forward() -> None:
+    """On a clock that nobody sets."""
+    watch = Stopwatch()
+    first = watch.elapsed_s
+
+    assert 0 <= first <= watch.elapsed_s < 10
