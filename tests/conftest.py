@@ -11,9 +11,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from tests.once import made_once
-
-ROOT = Path(__file__).resolve().parent.parent
+from tests.checkout import EXAMPLES, ROOT
+from tests.shared_folder import made_once
 
 pytest_plugins = ["tests.durations"]
 
@@ -23,9 +22,6 @@ sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]
 # A busy machine takes longer for one example; speed is measured in benchmarks.
 hypothesis.settings.register_profile("product", deadline=None)
 hypothesis.settings.load_profile("product")
-
-#: The example models, by the name under which they are served.
-EXAMPLES = ("breast-cancer", "churn", "iris", "diabetes")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests import durations
-from tests.conftest import ROOT
+from tests.checkout import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path

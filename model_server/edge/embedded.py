@@ -9,6 +9,9 @@ from model_server.edge.server import BundleServer
 from model_server.errors import BugError, BundleError, ModelServerError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from model_server.serving.observers import Observer
     from model_server.settings import Settings
     from model_server.telemetry.metrics import Metrics
 
@@ -16,16 +19,17 @@ if TYPE_CHECKING:
 class RunningServer:
     """A server that this process started beside its other work; signals do not reach it."""
 
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics, observers: Sequence[Observer] = ()) -> None:
         """Start it and wait until its ports are open.
 
         Args:
             settings: Its settings; ports of 0 are chosen by the system.
             metrics: Its metrics.
+            observers: Watch its predictions.
         """
         #: Set when the first attempt to load has ended, whether it succeeded or not.
         self.loaded = threading.Event()
-        self._server = BundleServer(settings, metrics, when_loaded=self.loaded.set)
+        self._server = BundleServer(settings, metrics, self.loaded.set, observers)
         self._thread = threading.Thread(target=self._run, name="model-server", daemon=True)
         self.failure: ModelServerError | None = None
         self._thread.start()

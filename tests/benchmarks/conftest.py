@@ -1,5 +1,5 @@
 """The bundles of the edge's tests, for real servers to be measured."""
 
-from tests.model_server.conftest import written
+from tests.bundles.fixtures import written
 
 __all__ = ["written"]

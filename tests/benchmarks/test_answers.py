@@ -13,13 +13,13 @@ from benchmarks import answers, payloads
 from benchmarks.answers import Differs
 from benchmarks.contestants import OURS, Ports
 from benchmarks.load import connect, http_request
-from tests.model_server.edge.bundles import serving
+from tests.bundles.live_server import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.model_server.edge.bundles import LiveServer
+    from tests.bundles.live_server import LiveServer
 
 EXPECTED = [[0.25, 0.75], [0.5, 0.5]]
 _FLAT = [0.25, 0.75, 0.5, 0.5]

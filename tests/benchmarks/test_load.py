@@ -21,14 +21,15 @@ from benchmarks.load import HttpConnection, Load, drive, http_request
 from benchmarks.payloads import Table
 from benchmarks.rpc import RpcConnection
 from benchmarks.tails import tail
-from tests.model_server.edge.bundles import NUMBERS, PEOPLE, serving
+from tests.bundles.catalogue import NUMBERS, PEOPLE
+from tests.bundles.live_server import serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from benchmarks.load import Connection
-    from tests.model_server.edge.bundles import LiveServer
+    from tests.bundles.live_server import LiveServer
 
 LINEAR = Table("linear", ("x0", "x1", "x2"), ("FP64",) * 3, NUMBERS)
 MIXED = Table(

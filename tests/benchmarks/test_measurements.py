@@ -10,7 +10,7 @@ import pytest
 from benchmarks import measurements, plans, runs
 from benchmarks.measurements import Cell, Measurements, Start, Tail
 from benchmarks.runs import Progress
-from tests.benchmarks.made import ONE, record, run
+from tests.benchmarks.records import ONE, record, run
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,7 +15,7 @@ from benchmarks import __main__ as command
 from benchmarks import measurements, plot, report, summary
 from benchmarks.contestants import FULL, ROOT
 from benchmarks.measurements import Cell, Measurements, Start
-from tests.benchmarks.made import ONE, record, run
+from tests.benchmarks.records import ONE, record, run
 
 if TYPE_CHECKING:
     from benchmarks.measurements import Record

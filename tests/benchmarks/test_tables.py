@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks import tables
 from benchmarks.measurements import Cell
-from tests.benchmarks.made import ONE, OTHER, record
+from tests.benchmarks.records import ONE, OTHER, record
 
 
 def test_figures_have_a_line_a_server_and_protocol() -> None:

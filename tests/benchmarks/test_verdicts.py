@@ -7,7 +7,7 @@ from dataclasses import replace
 from benchmarks import plans, verdicts
 from benchmarks.measurements import Cell, Measurements, Record, Start, Tail
 from benchmarks.verdicts import BEST_PEER, Target
-from tests.benchmarks.made import ONE, OTHER, record, run
+from tests.benchmarks.records import ONE, OTHER, record, run
 
 
 def test_ratios_are_taken_within_a_round() -> None:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.checkout import EXAMPLES
 from tests.conformance import facts as facts_of
 from tests.conformance import places
 from tests.conformance.places import Served
 from tests.conformance.target import Target
-from tests.conftest import EXAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

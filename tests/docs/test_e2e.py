@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.checkout import ROOT
 
 PAGE = ROOT.joinpath("docs", "e2e.md").read_text("utf-8")
 FILES = sorted(ROOT.joinpath("tests", "e2e").rglob("test_*.py"))

@@ -11,8 +11,8 @@ from model_server import settings
 from model_server.edge.api.operations import routes
 from model_server.telemetry.requests import REQUEST_KEYS
 from tests.docs import tables
-from tests.docs.conftest import walk_in
 from tests.docs.pages import ROOT, page
+from tests.docs.readers import walk_in
 from tests.docs.transcript import difference
 from tests.docs.walk import acts
 from training import config as configs

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from tests.chart.rendering import one, run_helm
-from tests.docs.conftest import walk_in
 from tests.docs.pages import ROOT, page
+from tests.docs.readers import walk_in
 from tests.docs.transcript import Step, difference
 from tests.docs.walk import Act, acts
 

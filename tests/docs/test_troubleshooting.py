@@ -14,8 +14,8 @@ from model_server.edge.embedded import RunningServer
 from model_server.errors import ModelServerError
 from model_server.sources import uri
 from model_server.telemetry.metrics import Metrics
+from tests.bundles import contracts, writing
 from tests.docs.pages import ROOT, page
-from tests.model_server import making
 from training.__main__ import main as train
 
 if TYPE_CHECKING:
@@ -53,11 +53,12 @@ def other_scikit_learn(folder: Path) -> str:
     """Verify a bundle that another minor version wrote."""
     from sklearn.linear_model import LinearRegression
 
-    contract = Contract(features=making.numbers(1), output=making.VALUE)
+    contract = Contract(features=contracts.numbers(1), output=contracts.VALUE)
     golden = contract.frame([[1.0], [2.0]])
-    verified = making.bundle(folder / "small", LinearRegression().fit([[1.0], [2.0]], [1.0, 2.0]), contract, golden)
+    model, described = LinearRegression().fit([[1.0], [2.0]], [1.0, 2.0]), contracts.manifest(contract)
+    verified = writing.bundle(folder / "small", model, described, golden)
     here = verified.manifest.libraries["scikit-learn"]
-    making.rewrite_manifest(
+    writing.rewrite_manifest(
         verified.directory, lambda manifest: manifest["libraries"].update({"scikit-learn": "1.5.2"})
     )
     return said_by(lambda: bundle.verify(verified.directory)).replace(here, "1.9.1")
@@ -89,9 +90,10 @@ def test_a_taken_version_is_told_as_quoted(tmp_path: Path, capsys: pytest.Captur
     folder = tmp_path / "artifacts" / "iris" / "1.0.0"
     from sklearn.linear_model import LinearRegression
 
-    contract = Contract(features=making.numbers(1), output=making.VALUE)
+    contract = Contract(features=contracts.numbers(1), output=contracts.VALUE)
     golden = contract.frame([[1.0], [2.0]])
-    making.bundle(folder, LinearRegression().fit([[1.0], [2.0]], [1.0, 2.0]), contract, golden)
+    model, described = LinearRegression().fit([[1.0], [2.0]], [1.0, 2.0]), contracts.manifest(contract)
+    writing.bundle(folder, model, described, golden)
     config = str(ROOT / "training" / "configs" / "iris.yaml")
 
     assert train(["run", config, "--registry", str(tmp_path / "artifacts")]) == 1

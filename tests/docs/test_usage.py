@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from tests.checkout import EXAMPLES
 from tests.conformance import places
 from tests.conformance.target import ADMIN_TOKEN
-from tests.conftest import EXAMPLES
-from tests.docs.conftest import walk_in
 from tests.docs.pages import page
+from tests.docs.readers import walk_in
 from tests.docs.transcript import Step, difference
 from tests.docs.walk import Act, acts
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.conftest import OLD, served
+from tests.e2e.releases import OLD, served
 from tools.cluster import kind
 from tools.deploy import ingress, smoke
 from tools.deploy.rollout.address import reachable

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conformance.target import free_port
-from tests.e2e.conftest import OLD
+from tests.e2e.releases import OLD
 from tools import objects
 from tools.cluster import docker, server
 from tools.deploy import smoke

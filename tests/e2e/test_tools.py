@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.conftest import NEW, OLD, ROOT
+from tests.checkout import ROOT
+from tests.e2e.releases import NEW, OLD
 from tools.clients import ask_kubectl
 from tools.programs import ProgramError, run
 

@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
+import orjson
 import pytest
 
 from model_server.serving.loaded import LoadedBundle, Wanted, build
-from tests.model_server.edge import bundles
-from tests.model_server.edge.facade_bundles import WRITERS
+from model_server.telemetry.logs import JsonFormatter
+from tests.bundles import catalogue
+from tests.bundles.estimators import HELD_UNTIL
+from tests.bundles.fixtures import written
+from tests.bundles.live_server import serving
+from tests.shared_folder import made_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.model_server.edge.bundles import LiveServer
+    from tests.bundles.live_server import LiveServer
+
+__all__ = ["written"]
 
 
-@pytest.fixture(scope="session")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the bundles linear, risk, people and waiting, each in version 1.0.0; read only."""
-    root = tmp_path_factory.mktemp("bundles")
-    for write in (bundles.write_linear, bundles.write_risk, bundles.write_people, bundles.write_waiting):
-        write(root / write.__name__.removeprefix("write_") / "1.0.0")
-    return root
-
-
-def served(root: Path, name: str) -> LoadedBundle:
+def load(root: Path, name: str) -> LoadedBundle:
     """Open a bundle all the way, as the repository does."""
     return build(Wanted(str(root / name / "1.0.0")))
 
@@ -35,39 +36,67 @@ def served(root: Path, name: str) -> LoadedBundle:
 @pytest.fixture(scope="session")
 def linear(written: Path) -> LoadedBundle:
     """A regression of three numbers."""
-    return served(written, "linear")
+    return load(written, "linear")
 
 
 @pytest.fixture(scope="session")
 def risk(written: Path) -> LoadedBundle:
     """A classification of three numbers into 0 and 1, with tiers."""
-    return served(written, "risk")
+    return load(written, "risk")
 
 
 @pytest.fixture(scope="session")
 def people(written: Path) -> LoadedBundle:
     """A classification of mixed columns into three words."""
-    return served(written, "people")
+    return load(written, "people")
 
 
 @pytest.fixture(scope="module")
 def slow(written: Path) -> Iterator[LiveServer]:
     """A server of the model that waits as long as a request says."""
-    with bundles.serving(written / "waiting" / "1.0.0") as running:
+    with serving(written / "waiting" / "1.0.0") as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def facade(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], LiveServer]]:
-    """Serve a bundle of ``facade_bundles`` by its name; each is trained and served once."""
+    """Serve a bundle of the catalogue by its name; each is trained once, and served once in each process."""
     running: dict[str, LiveServer] = {}
     with contextlib.ExitStack() as stack:
 
         def serve(name: str) -> LiveServer:
             if name not in running:
-                directory = tmp_path_factory.mktemp("facade") / name
-                WRITERS[name](directory)
-                running[name] = stack.enter_context(bundles.serving(directory, "--log_level=ERROR"))
+                write = partial(catalogue.write, name)
+                directory = made_once(tmp_path_factory, f"facade-{name}", lambda folder: write(folder / name)) / name
+                running[name] = stack.enter_context(serving(directory, "--log_level=ERROR"))
             return running[name]
 
         yield serve
+
+
+@pytest.fixture
+def release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """Hold whatever ``Held`` bundle is opened during the test, until this is called or the test ends."""
+    until = tmp_path / "released"
+    monkeypatch.setenv(HELD_UNTIL, str(until))
+    yield until.touch
+    until.touch()
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    """Eight clients at once."""
+    with ThreadPoolExecutor(8) as clients:
+        yield clients
+
+
+@pytest.fixture
+def lines(caplog: pytest.LogCaptureFixture) -> Any:
+    """Give a function that reads the log so far, as it would be written."""
+    caplog.set_level(logging.INFO)
+
+    def read(message: str = "request") -> list[dict[str, Any]]:
+        written = [orjson.loads(JsonFormatter().format(record)) for record in caplog.records]
+        return [line for line in written if line["message"] == message]
+
+    return read

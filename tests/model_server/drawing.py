@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 
 from model_server.columns import EXACT_INT
 from model_server.contract import Contract, Feature
-from tests.model_server.making import VALUE
+from model_server.serving.datatypes import DATATYPES
+from tests.bundles.contracts import VALUE
 
 if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn, SearchStrategy
@@ -21,6 +23,10 @@ names = st.text(st.characters(min_codepoint=32, codec="utf-8"), min_size=1, max_
 texts = st.text(max_size=8)
 finite = st.floats(-1e30, 1e30)
 exact_ints = st.integers(-EXACT_INT, EXACT_INT)
+
+_scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3)
+#: Whatever JSON can hold, and what only other parsers let through.
+ANYTHING = st.recursive(_scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner))
 
 
 @st.composite
@@ -63,3 +69,16 @@ def tables(draw: DrawFn, *, dtypes: tuple[str, ...] = ("float", "int", "bool", "
     contract = draw(contracts(dtypes=dtypes))
     row = st.tuples(*map(values, contract.features)).map(list)
     return contract, draw(st.lists(row, min_size=1, max_size=6))
+
+
+def elements(datatype: str) -> st.SearchStrategy[Any]:
+    """Draw elements that a datatype holds exactly."""
+    if datatype == "BYTES":
+        return st.text(max_size=9)
+    if datatype == "BOOL":
+        return st.booleans()
+    if datatype.startswith("FP"):
+        width: Any = int(datatype[2:])
+        return st.floats(width=width, allow_nan=False)
+    limits = np.iinfo(DATATYPES[datatype].dtype)
+    return st.integers(int(limits.min), int(limits.max))

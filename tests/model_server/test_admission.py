@@ -14,8 +14,8 @@ from model_server.admission import FEW_ROWS, Admission
 from model_server.contract import Contract, Feature
 from model_server.errors import ContractError
 from model_server.frame import Frame
+from tests.bundles.contracts import VALUE
 from tests.model_server.drawing import contracts, few, tables, values
-from tests.model_server.making import VALUE
 
 ANYTHING = st.one_of(
     *(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=3), st.just(10**400)),

@@ -15,7 +15,7 @@ from model_server.approval import METRICS, Approval, admit, judge
 from model_server.contract import Contract
 from model_server.errors import BundleNotApproved, BundleTampered
 from model_server.sources import uri as sources
-from tests.model_server import making
+from tests.bundles import contracts, writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,12 +30,12 @@ FAILED = {"name": "test_metrics.roc_auc floor", "status": "FAIL"}
 
 def write(directory: Path, version: str, metrics: Any) -> Verified:
     """Write a bundle whose metrics are the given ones."""
-    contract = Contract(features=making.numbers(2), output=making.VALUE)
+    contract = Contract(features=contracts.numbers(2), output=contracts.VALUE)
     X = np.eye(2)
     pipeline = LinearRegression().fit(X, X.sum(axis=1))
-    content = making.files(pipeline, {"rows": X.tolist(), "outputs": {"value": pipeline.predict(X).tolist()}})
+    content = writing.files(pipeline, {"rows": X.tolist(), "outputs": {"value": pipeline.predict(X).tolist()}})
     content[METRICS] = metrics if isinstance(metrics, bytes) else orjson.dumps(metrics)
-    return bundle.write(directory, making.manifest(contract, version=version), content, {})
+    return bundle.write(directory, contracts.manifest(contract, version=version), content, {})
 
 
 def gated(*checks: dict[str, Any]) -> dict[str, Any]:

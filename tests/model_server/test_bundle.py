@@ -31,22 +31,22 @@ from model_server.bundle import (
 from model_server.contract import Contract
 from model_server.errors import BugError, BundleExists, BundleIncompatible, BundleNotFound, BundleTampered
 from model_server.manifest import canonical_json, digest_of, installed_libraries
-from tests.model_server import making
+from tests.bundles import contracts, writing
 from tests.model_server.drawing import few
 
 if TYPE_CHECKING:
     from model_server.bundle import Verified
 
-CONTRACT = Contract(features=making.numbers(2), output=making.VALUE)
+CONTRACT = Contract(features=contracts.numbers(2), output=contracts.VALUE)
 X = np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 6.0]])
 MODEL = LinearRegression().fit(X, [1.0, 2.0, 4.0])
 GOLDEN_ROWS: dict[str, Any] = {"rows": X.tolist(), "outputs": {"value": MODEL.predict(X).tolist()}}
-FILES = making.files(MODEL, GOLDEN_ROWS)
+FILES = writing.files(MODEL, GOLDEN_ROWS)
 
 
 def made(directory: Path, **changes: Any) -> Verified:
     """Write the bundle of these tests."""
-    return write(directory, making.manifest(CONTRACT, **changes), FILES, {"host": "here"})
+    return write(directory, contracts.manifest(CONTRACT, **changes), FILES, {"host": "here"})
 
 
 @pytest.fixture(name="directory")
@@ -99,8 +99,8 @@ def test_the_answer_of_writing_is_that_of_verifying(tmp_path: Path) -> None:
 
 def test_the_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:
     """Whatever differs between two runs stands in run.json alone."""
-    write(tmp_path / "a", making.manifest(CONTRACT), FILES, {"host": "one"})
-    write(tmp_path / "b", making.manifest(CONTRACT), dict(reversed(FILES.items())), {"host": "two"})
+    write(tmp_path / "a", contracts.manifest(CONTRACT), FILES, {"host": "one"})
+    write(tmp_path / "b", contracts.manifest(CONTRACT), dict(reversed(FILES.items())), {"host": "two"})
 
     one, two = content(tmp_path / "a"), content(tmp_path / "b")
 
@@ -229,7 +229,7 @@ def test_no_bundle_says_how_to_make_one(tmp_path: Path, place: str) -> None:
 @pytest.mark.parametrize("name", REQUIRED)
 def test_a_manifest_must_list_what_every_bundle_has(directory: Path, name: str) -> None:
     """Leaving a file out of the list does not make it optional."""
-    making.rewrite_manifest(directory, lambda manifest: manifest["files"].pop(name))
+    writing.rewrite_manifest(directory, lambda manifest: manifest["files"].pop(name))
 
     with pytest.raises(BundleTampered, match=f"does not list {name}"):
         verify(directory)
@@ -259,7 +259,7 @@ def test_a_bundle_is_never_written_over(directory: Path) -> None:
     before = content(directory)
 
     with pytest.raises(BundleExists, match="choose a new version"):
-        write(directory, making.manifest(CONTRACT, description="other"), FILES, {})
+        write(directory, contracts.manifest(CONTRACT, description="other"), FILES, {})
 
     assert content(directory) == before
     assert [path.name for path in directory.parent.iterdir()] == ["1.0.0"]
@@ -310,7 +310,7 @@ def test_a_bundle_that_lacks_a_file_is_not_written(tmp_path: Path, name: str) ->
     lacking = {key: value for key, value in FILES.items() if key != name}
 
     with pytest.raises(BundleTampered, match=name):
-        write(tmp_path / "1.0.0", making.manifest(CONTRACT), lacking, {})
+        write(tmp_path / "1.0.0", contracts.manifest(CONTRACT), lacking, {})
 
     assert list(tmp_path.iterdir()) == []
 
@@ -319,12 +319,12 @@ def test_a_bundle_that_lacks_a_file_is_not_written(tmp_path: Path, name: str) ->
 def test_manifest_and_run_facts_cannot_be_given_as_files(tmp_path: Path, name: str) -> None:
     """They are made from the other arguments."""
     with pytest.raises(BugError, match="cannot be given"):
-        write(tmp_path / "1.0.0", making.manifest(CONTRACT), {**FILES, name: b"{}"}, {})
+        write(tmp_path / "1.0.0", contracts.manifest(CONTRACT), {**FILES, name: b"{}"}, {})
 
 
 def test_evidence_may_lie_in_a_folder(tmp_path: Path) -> None:
     """Plots and tables, one level deep, hashed like all else."""
-    write(tmp_path / "1.0.0", making.manifest(CONTRACT), {**FILES, "plots/roc.svg": b"<svg/>"}, {})
+    write(tmp_path / "1.0.0", contracts.manifest(CONTRACT), {**FILES, "plots/roc.svg": b"<svg/>"}, {})
 
     assert verify(tmp_path / "1.0.0").read("plots/roc.svg") == b"<svg/>"
 
@@ -436,7 +436,7 @@ def test_only_listed_files_are_read(directory: Path) -> None:
 )
 def test_faulty_golden_rows_are_refused(tmp_path: Path, golden: dict[str, Any]) -> None:
     """Without them nobody knows whether the pipeline still answers as it did."""
-    write(tmp_path / "1.0.0", making.manifest(CONTRACT), {**FILES, GOLDEN: canonical_json(golden)}, {})
+    write(tmp_path / "1.0.0", contracts.manifest(CONTRACT), {**FILES, GOLDEN: canonical_json(golden)}, {})
 
     with pytest.raises(BundleTampered, match=r"golden\.json is not valid: "):
         open_bundle(verify(tmp_path / "1.0.0"))
@@ -446,7 +446,7 @@ def test_a_pipeline_of_unknown_code_says_what_is_missing(tmp_path: Path) -> None
     """The class may live in a package that is not installed here."""
     pickle = FILES[PIPELINE].replace(b"sklearn.linear_model", b"sklearn.linear_nodel")
     assert pickle != FILES[PIPELINE]
-    write(tmp_path / "1.0.0", making.manifest(CONTRACT), {**FILES, PIPELINE: pickle}, {})
+    write(tmp_path / "1.0.0", contracts.manifest(CONTRACT), {**FILES, PIPELINE: pickle}, {})
 
     with pytest.raises(BundleIncompatible, match=r"linear_nodel.*install the package"):
         open_bundle(verify(tmp_path / "1.0.0"))

@@ -13,9 +13,10 @@ from pydantic import ValidationError
 
 from model_server.contract import Contract, Feature, Output, Tier
 from model_server.errors import ContractError
-from tests.model_server import making
-from tests.model_server.drawing import contracts, few, tables
-from tests.model_server.making import VALUE
+from tests.bundles import contracts
+from tests.bundles.contracts import VALUE
+from tests.model_server import drawing
+from tests.model_server.drawing import few, tables
 from tests.model_server.published import published, schema
 
 if TYPE_CHECKING:
@@ -221,7 +222,7 @@ def test_every_flaw_of_the_columns_is_named(columns: dict[str, Any], expected: l
 @pytest.mark.parametrize("shape", [(2, 3), (4,), (0, 2), (1, 2, 1)], ids=str)
 def test_a_matrix_must_have_a_column_a_feature(shape: tuple[int, ...]) -> None:
     """Numbers without names are taken by position only when there are as many as features."""
-    contract = Contract(features=making.numbers(2), output=VALUE)
+    contract = Contract(features=contracts.numbers(2), output=VALUE)
 
     with pytest.raises(ContractError, match=r"must have (shape \[-1, 2\]|at least one row)"):
         contract.frame_from_matrix(np.zeros(shape))
@@ -235,7 +236,7 @@ def test_a_model_with_strings_takes_no_matrix() -> None:
 
 def test_nan_is_missing_in_binary_data_only() -> None:
     """JSON has null for it; a NaN there is a number gone wrong."""
-    contract = Contract(features=making.numbers(2, nullable=True), output=VALUE)
+    contract = Contract(features=contracts.numbers(2, nullable=True), output=VALUE)
 
     assert contract.frame_from_matrix(np.array([[1.0, np.nan]])).to_rows() == [[1.0, None]]
     with pytest.raises(ContractError, match="feature 'x1', row 0"):
@@ -265,7 +266,7 @@ def test_bounds_that_only_warn_are_counted(form: str) -> None:
 
 def test_an_integer_beyond_float64_is_named_among_numbers() -> None:
     """A JSON integer has no bounds of its own; this one would overflow on the fast way."""
-    contract = Contract(features=making.numbers(3), output=VALUE)
+    contract = Contract(features=contracts.numbers(3), output=VALUE)
 
     with pytest.raises(ContractError) as error:
         contract.frame([[1.0, 2.0, 3.0], [1.0, 10**400, 3.0]])
@@ -372,7 +373,7 @@ def test_an_output_that_contradicts_itself_is_refused(case: str) -> None:
 def test_feature_names_are_unique() -> None:
     """Else an object of named values would be ambiguous."""
     with pytest.raises(ValidationError, match="unique"):
-        Contract(features=making.numbers(1) * 2, output=VALUE)
+        Contract(features=contracts.numbers(1) * 2, output=VALUE)
 
 
 @pytest.mark.parametrize(
@@ -382,7 +383,7 @@ def test_feature_names_are_unique() -> None:
 def test_tiers_start_at_their_bound(number: float, tier: str) -> None:
     """Decided with >= on the unrounded number; below the first there is none lower."""
     tiers = (Tier(name="low", at_least=0), Tier(name="medium", at_least=0.3), Tier(name="high", at_least=0.6))
-    output = making.classes(0, 1, positive=1).model_copy(update={"tiers": tiers})
+    output = contracts.classes(0, 1, positive=1).model_copy(update={"tiers": tiers})
 
     assert output.tier(number) == tier
 
@@ -390,11 +391,11 @@ def test_tiers_start_at_their_bound(number: float, tier: str) -> None:
 @pytest.mark.parametrize(("positive", "index"), [(None, 1), ("no", 0), ("yes", 1)])
 def test_the_positive_class_is_the_named_one_else_the_last(positive: str | None, index: int) -> None:
     """Its column in the probabilities."""
-    assert making.classes("no", "yes", positive=positive).positive_index == index
+    assert contracts.classes("no", "yes", positive=positive).positive_index == index
 
 
 @few
-@given(contracts())
+@given(drawing.contracts())
 def test_a_contract_survives_json(contract: Contract) -> None:
     """It lives in the manifest; what is read is what was written."""
     assert Contract.model_validate_json(contract.model_dump_json()) == contract

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from model_server.contract import Contract, Feature
 from model_server.errors import BugError
+from tests.bundles.contracts import VALUE
 from tests.model_server.drawing import few, tables
-from tests.model_server.making import VALUE
 
 MIXED = Contract(
     features=(

@@ -21,18 +21,19 @@ from model_server.manifest import (
     digest_of,
     installed_libraries,
 )
-from tests.model_server import making
-from tests.model_server.drawing import contracts, few
+from tests.bundles import contracts
+from tests.model_server import drawing
+from tests.model_server.drawing import few
 from tests.model_server.published import published, schema
 
-SMALL = Contract(features=making.numbers(2), output=making.VALUE)
+SMALL = Contract(features=contracts.numbers(2), output=contracts.VALUE)
 
 
 @few
-@given(contract=contracts(), content=st.binary(max_size=50), words=st.text(max_size=20))
+@given(contract=drawing.contracts(), content=st.binary(max_size=50), words=st.text(max_size=20))
 def test_a_manifest_survives_its_bytes(contract: Contract, content: bytes, words: str) -> None:
     """What a server reads is what training wrote, and equal manifests have one digest."""
-    manifest = making.manifest(contract, description=words, files={"a/b.json": FileRecord.of(content)})
+    manifest = contracts.manifest(contract, description=words, files={"a/b.json": FileRecord.of(content)})
 
     back = Manifest.from_bytes(manifest.to_bytes())
 
@@ -59,7 +60,7 @@ def test_equal_values_have_equal_bytes(value: dict[str, Any]) -> None:
 
 def changed(**fields: Any) -> bytes:
     """Give a manifest's bytes with some fields replaced."""
-    return canonical_json(orjson.loads(making.manifest(SMALL).to_bytes()) | fields)
+    return canonical_json(orjson.loads(contracts.manifest(SMALL).to_bytes()) | fields)
 
 
 @pytest.mark.parametrize(
@@ -101,33 +102,33 @@ def test_a_format_of_another_time_says_so(found: int) -> None:
 @pytest.mark.parametrize("version", ["0.0.0", "1.0.0", "10.20.30", "1.0.0-rc.1", "1.0.0-0a"])
 def test_semantic_versions_are_versions(version: str) -> None:
     """Pre-releases included."""
-    assert making.manifest(SMALL, version=version).version == version
+    assert contracts.manifest(SMALL, version=version).version == version
 
 
 @pytest.mark.parametrize("version", ["1", "v1.0.0", "1.0.0+build", "1.0.0-", "1.0.0/..", "latest", "", " 1.0.0"])
 def test_other_words_are_no_versions(version: str) -> None:
     """A version is the name of a folder, too."""
     with pytest.raises(ValidationError):
-        making.manifest(SMALL, version=version)
+        contracts.manifest(SMALL, version=version)
 
 
 @pytest.mark.parametrize("name", ["a", "breast-cancer", "m2", "a" * 63])
 def test_model_names_fit_kubernetes(name: str) -> None:
     """They become names of services and labels."""
-    assert making.manifest(SMALL, name=name).name == name
+    assert contracts.manifest(SMALL, name=name).name == name
 
 
 @pytest.mark.parametrize("name", ["", "A", "2m", "a-", "a_b", "a.b", "a/b", "a" * 64, "a\n"])
 def test_other_names_do_not(name: str) -> None:
     """Found when a model is trained, not when it is deployed."""
     with pytest.raises(ValidationError):
-        making.manifest(SMALL, name=name)
+        contracts.manifest(SMALL, name=name)
 
 
 def test_a_manifest_cannot_be_changed() -> None:
     """Whoever holds one may rely on it."""
     with pytest.raises(ValidationError):
-        making.manifest(SMALL).name = "other"
+        contracts.manifest(SMALL).name = "other"
 
 
 def test_the_libraries_that_decide_are_recorded() -> None:

@@ -18,7 +18,8 @@ from model_server.checks import Status, worst
 from model_server.contract import Contract, Feature, Output
 from model_server.errors import BugError, BundleIncompatible, GoldenMismatch
 from model_server.predictor import Prediction
-from tests.model_server import making, oracle
+from tests.bundles import contracts, writing
+from tests.model_server import oracle
 from tests.model_server.drawing import few
 
 if TYPE_CHECKING:
@@ -34,20 +35,20 @@ THREE = np.digitize(X[:, 0], [-0.5, 0.5])
 
 def contract(output: Output) -> Contract:
     """Declare three numbers and an output."""
-    return Contract(features=making.numbers(3), output=output)
+    return Contract(features=contracts.numbers(3), output=output)
 
 
 def predictor(directory: Path, pipeline: Any, output: Output) -> Predictor:
     """Bundle a fitted pipeline and open it."""
     declared = contract(output)
-    return making.predictor(directory / "1.0.0", pipeline, declared, declared.frame_from_matrix(X[:20]))
+    return writing.predictor(directory / "1.0.0", pipeline, declared, declared.frame_from_matrix(X[:20]))
 
 
 @pytest.fixture(scope="module", name="forest")
 def _forest(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
     """Give a forest of two classes."""
     pipeline = make_pipeline(StandardScaler(), RandomForestClassifier(n_estimators=15, n_jobs=2, random_state=0))
-    output = making.classes("no", "yes", positive="yes")
+    output = contracts.classes("no", "yes", positive="yes")
     return predictor(tmp_path_factory.mktemp("forest"), pipeline.fit(X, TWO), output)
 
 
@@ -55,7 +56,7 @@ def _forest(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
 def _line(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
     """Give a linear regression."""
     pipeline = make_pipeline(StandardScaler(), LinearRegression()).fit(X, X @ np.array([1.0, 2.0, 3.0]))
-    return predictor(tmp_path_factory.mktemp("line"), pipeline, making.VALUE)
+    return predictor(tmp_path_factory.mktemp("line"), pipeline, contracts.VALUE)
 
 
 numbers = st.floats(-5, 5)
@@ -105,9 +106,9 @@ def test_the_order_of_rows_is_kept(forest: Predictor, rows: list[list[float]], d
 def test_labels_follow_the_threshold_of_the_contract(tmp_path: Path) -> None:
     """Not the estimator's own half: costs decide where a warning starts, and exactly there it does."""
     model = LogisticRegression().fit(X, TWO)
-    frame = contract(making.VALUE).frame_from_matrix(X)
+    frame = contract(contracts.VALUE).frame_from_matrix(X)
     exactly = float(model.predict_proba(X)[7, 1])
-    output = making.classes("no", "yes", positive="yes").model_copy(update={"threshold": exactly})
+    output = contracts.classes("no", "yes", positive="yes").model_copy(update={"threshold": exactly})
 
     prediction = predictor(tmp_path, model, output).predict(frame)
 
@@ -119,7 +120,7 @@ def test_labels_follow_the_threshold_of_the_contract(tmp_path: Path) -> None:
 def test_the_positive_class_may_be_the_first(tmp_path: Path) -> None:
     """The threshold speaks of its probability, wherever its column is."""
     model = LogisticRegression().fit(X, TWO)
-    output = making.classes("no", "yes", positive="no").model_copy(update={"threshold": 0.9})
+    output = contracts.classes("no", "yes", positive="no").model_copy(update={"threshold": 0.9})
     frame = contract(output).frame_from_matrix(X)
 
     prediction = predictor(tmp_path, model, output).predict(frame)
@@ -131,9 +132,9 @@ def test_the_positive_class_may_be_the_first(tmp_path: Path) -> None:
 def test_of_several_classes_the_most_probable_is_answered(tmp_path: Path) -> None:
     """Integer labels stay integers."""
     model = LogisticRegression().fit(X, THREE)
-    frame = contract(making.VALUE).frame_from_matrix(X)
+    frame = contract(contracts.VALUE).frame_from_matrix(X)
 
-    prediction = predictor(tmp_path, model, making.classes(0, 1, 2)).predict(frame)
+    prediction = predictor(tmp_path, model, contracts.classes(0, 1, 2)).predict(frame)
 
     assert prediction.labels is not None
     assert prediction.probabilities is not None
@@ -161,9 +162,9 @@ def test_a_regression_answers_values(tmp_path: Path, column_of_targets: bool) ->
     """Some estimators answer a column when they were fitted on one."""
     y = X @ np.array([1.0, 2.0, 3.0])
     model = LinearRegression().fit(X, y[:, None] if column_of_targets else y)
-    declared = contract(making.VALUE)
+    declared = contract(contracts.VALUE)
     golden = {"rows": X[:2].tolist(), "outputs": {"value": model.predict(X[:2]).ravel().tolist()}}
-    opened = making.open_files(tmp_path / "1.0.0", declared, making.files(model, golden))
+    opened = writing.open_files(tmp_path / "1.0.0", declared, writing.files(model, golden))
 
     prediction = opened.predict(declared.frame_from_matrix(X))
 
@@ -176,13 +177,13 @@ def test_a_regression_answers_values(tmp_path: Path, column_of_targets: bool) ->
 def test_named_columns_reach_the_pipeline_by_name(tmp_path: Path) -> None:
     """A pipeline that selects columns gets the table it was fitted on."""
     features = (Feature(name="colour", dtype="string"), Feature(name="x", dtype="float"))
-    declared = Contract(features=features, output=making.VALUE)
+    declared = Contract(features=features, output=contracts.VALUE)
     colours = RANDOM.choice(["red", "blue"], size=60).tolist()
     frame = declared.frame_from_columns({"colour": colours, "x": X[:60, 0]})
     steps = make_column_transformer((OneHotEncoder(), ["colour"]), remainder="passthrough")
     model = make_pipeline(steps, LinearRegression()).fit(frame.as_dataframe(), X[:60, 1])
 
-    prediction = making.predictor(tmp_path / "1.0.0", model, declared, frame).predict(frame)
+    prediction = writing.predictor(tmp_path / "1.0.0", model, declared, frame).predict(frame)
 
     assert prediction.values is not None
     assert prediction.values.tolist() == model.predict(frame.as_dataframe()).tolist()
@@ -190,11 +191,11 @@ def test_named_columns_reach_the_pipeline_by_name(tmp_path: Path) -> None:
 
 def test_a_numeric_model_may_have_been_fitted_on_names(tmp_path: Path) -> None:
     """Then it is asked by name, or scikit-learn would warn at every request."""
-    declared = contract(making.VALUE)
+    declared = contract(contracts.VALUE)
     frame = declared.frame_from_matrix(X)
     model = RandomForestRegressor(n_estimators=3, random_state=0).fit(frame.as_dataframe(), X[:, 0])
 
-    prediction = making.predictor(tmp_path / "1.0.0", model, declared, frame, named=True).predict(frame)
+    prediction = writing.predictor(tmp_path / "1.0.0", model, declared, frame, named=True).predict(frame)
 
     assert prediction.values is not None
     assert prediction.values.tolist() == model.predict(frame.as_dataframe()).tolist()
@@ -232,7 +233,7 @@ def test_golden_rows_that_differ_fail(case: str, tmp_path: Path) -> None:
     spoil, name = SPOILED[case]
     model = LinearRegression().fit(X, X[:, 0])
     golden = {"rows": X[:3].tolist(), "outputs": spoil({"value": model.predict(X[:3]).tolist()})}
-    opened = making.open_files(tmp_path / "1.0.0", contract(making.VALUE), making.files(model, golden))
+    opened = writing.open_files(tmp_path / "1.0.0", contract(contracts.VALUE), writing.files(model, golden))
 
     (check,) = opened.check_golden()
 
@@ -245,9 +246,9 @@ def test_golden_labels_that_differ_are_counted(tmp_path: Path) -> None:
     labels = model.predict(X[:5]).tolist()
     labels[0] = "no" if labels[0] == "yes" else "yes"
     golden = {"rows": X[:5].tolist(), "outputs": {"label": labels}}
-    output = making.classes("no", "yes", positive="yes")
+    output = contracts.classes("no", "yes", positive="yes")
 
-    (check,) = making.open_files(tmp_path / "1.0.0", contract(output), making.files(model, golden)).check_golden()
+    (check,) = writing.open_files(tmp_path / "1.0.0", contract(output), writing.files(model, golden)).check_golden()
 
     assert (check.status, check.observed) == (Status.FAIL, 1)
 
@@ -256,7 +257,7 @@ def test_golden_rows_that_break_the_contract_are_no_golden_rows(tmp_path: Path) 
     """They could never be asked by a client."""
     model = LinearRegression().fit(X, X[:, 0])
     golden = {"rows": [[1.0, 2.0]], "outputs": {"value": [1.0]}}
-    opened = making.open_files(tmp_path / "1.0.0", contract(making.VALUE), making.files(model, golden))
+    opened = writing.open_files(tmp_path / "1.0.0", contract(contracts.VALUE), writing.files(model, golden))
 
     with pytest.raises(GoldenMismatch, match="must have 3 values"):
         opened.check_golden()
@@ -283,17 +284,17 @@ def test_a_pipeline_of_other_features_is_refused(model: Any, text: str, tmp_path
     golden = {"rows": X[:1].tolist(), "outputs": {"value": [1.0]}}
 
     with pytest.raises(BundleIncompatible, match=text):
-        making.open_files(tmp_path / "1.0.0", contract(making.VALUE), making.files(model, golden))
+        writing.open_files(tmp_path / "1.0.0", contract(contracts.VALUE), writing.files(model, golden))
 
 
 def test_a_pipeline_of_other_classes_is_refused(tmp_path: Path) -> None:
     """Their order is that of the probability columns."""
     model = LogisticRegression().fit(X, TWO)
     golden = {"rows": X[:1].tolist(), "outputs": {"label": ["yes"]}}
-    output = making.classes("yes", "no", positive="yes")
+    output = contracts.classes("yes", "no", positive="yes")
 
     with pytest.raises(BundleIncompatible, match="classes, or their order"):
-        making.open_files(tmp_path / "1.0.0", contract(output), making.files(model, golden))
+        writing.open_files(tmp_path / "1.0.0", contract(output), writing.files(model, golden))
 
 
 def broken_model() -> Any:
@@ -312,8 +313,8 @@ def broken_model() -> Any:
 def test_an_answer_that_is_none_is_our_bug(model: Any, text: str, tmp_path: Path) -> None:
     """A client must not get infinity, nor the first of two answers."""
     golden = {"rows": X[:1].tolist(), "outputs": {"value": [1.0]}}
-    declared = contract(making.VALUE)
-    opened = making.open_files(tmp_path / "1.0.0", declared, making.files(model, golden))
+    declared = contract(contracts.VALUE)
+    opened = writing.open_files(tmp_path / "1.0.0", declared, writing.files(model, golden))
 
     with pytest.raises(BugError, match=text):
         opened.predict(declared.frame_from_matrix(X[:3]))

@@ -14,8 +14,9 @@ import pytest
 from model_server import workers
 from model_server.errors import ConfigError
 from model_server.settings import load
+from tests.bundles import catalogue
+from tests.bundles.catalogue import NUMBERS
 from tests.conformance.target import command
-from tests.model_server.edge.bundles import NUMBERS, write_linear
 
 if TYPE_CHECKING:
     from tests.conformance.target import Process
@@ -65,7 +66,7 @@ def test_a_worker_that_cannot_start_ends_all(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_two_workers_answer_on_one_port_and_stop_in_order(tmp_path: Path) -> None:
     """The kernel spreads connections over them; SIGTERM ends all, with exit code 0."""
-    bundle = write_linear(tmp_path / "linear" / "1.0.0").directory
+    bundle = catalogue.write("linear", tmp_path / "linear" / "1.0.0").directory
     with command(tmp_path, "--workers=2", f"--model_dir={bundle}") as server:
         wait_until_both_answer(server)
         statuses = {
@@ -87,7 +88,7 @@ def test_two_workers_answer_on_one_port_and_stop_in_order(tmp_path: Path) -> Non
 @pytest.mark.slow
 def test_a_worker_that_dies_takes_the_others_with_it(tmp_path: Path) -> None:
     """Half a server would limp on unseen: probes reach one worker or the other."""
-    bundle = write_linear(tmp_path / "linear" / "1.0.0").directory
+    bundle = catalogue.write("linear", tmp_path / "linear" / "1.0.0").directory
     with command(tmp_path, "--workers=2", f"--model_dir={bundle}", "--enable_grpc=false") as server:
         wait_until_both_answer(server)
         started = worker_ids(server.handle.pid)

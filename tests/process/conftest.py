@@ -11,8 +11,8 @@ import joblib
 import numpy as np
 import pytest
 
-from tests.conftest import ROOT
-from tests.process.slow import SlowClassifier
+from tests.bundles.estimators import Held
+from tests.checkout import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def slow_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A registry whose model ``slow`` takes as many seconds as the feature ``delay_s`` says."""
+    """A registry whose model ``slow`` takes as many seconds as the feature ``delay_s`` says, and opens when allowed."""
     folder = tmp_path_factory.mktemp("slow")
-    shift = np.random.default_rng(0).normal(size=60)
-    rows, labels = np.column_stack([np.zeros(60), shift]), (shift > 0).astype(int)
-    joblib.dump(SlowClassifier().fit(rows, labels), folder / "slow.joblib")
+    labels = np.random.default_rng(0).normal(size=60)
+    rows = np.column_stack([labels, np.zeros(60)])
+    joblib.dump(Held().fit(rows), folder / "slow.joblib")
     with (folder / "sample.csv").open("w", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["delay_s", "shift", "label"])
+        writer.writerow(["value", "delay_s", "label"])
         writer.writerows([*row, label] for row, label in zip(rows.tolist(), labels.tolist(), strict=True))
     subprocess.run(_adopt(folder), cwd=ROOT, check=True, capture_output=True)
     return folder / "registry"

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from tests.checkout import ROOT
 from tests.conformance.places import bundle_of
 from tests.conformance.target import command
-from tests.conftest import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.bundles import tampering
+from tests.bundles.estimators import HELD_UNTIL
 from tests.conformance.places import bundle_of
 from tests.conformance.target import command
-from tests.process import damage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,13 +24,13 @@ BOUND_S = 60.0
 
 
 DAMAGE: dict[Callable[[Path], None], list[str]] = {
-    damage.remove_all: ["no bundle at", "python -m training run"],
-    damage.flip_a_byte: ["pipeline.joblib", "SHA-256", "train it again"],
-    damage.other_library: ["scikit-learn", "0.24.2", "library_mismatch"],
-    damage.wrong_golden_rows: ["golden"],
-    damage.rename_a_feature: ["renamed"],
-    damage.reorder_features: ["order"],
-    damage.vanished_code: ["no_such_module_anywhere", "install"],
+    tampering.remove_all: ["no bundle at", "python -m training run"],
+    tampering.flip_a_byte: ["pipeline.joblib", "SHA-256", "train it again"],
+    tampering.other_library: ["scikit-learn", "0.24.2", "library_mismatch"],
+    tampering.wrong_golden_rows: ["golden"],
+    tampering.rename_a_feature: ["renamed"],
+    tampering.reorder_features: ["order"],
+    tampering.vanished_code: ["no_such_module_anywhere", "install"],
 }
 
 
@@ -50,7 +51,7 @@ def endings(
     """How the process ends for each damaged bundle; two at a time, because most of it is waiting for imports."""
 
     def end(break_it: Callable[[Path], None]) -> str:
-        bundle = damage.copy_of(bundle_of(registry, "churn"), tmp_path_factory.mktemp("damaged"))
+        bundle = tampering.copy_of(bundle_of(registry, "churn"), tmp_path_factory.mktemp("damaged"))
         break_it(bundle)
         with command(folder, "--model_name", "churn", "--model_dir", str(bundle)) as process:
             return last_words(process)
@@ -81,7 +82,7 @@ def test_another_bundle_than_pinned_is_refused(registry: Path, folder: Path, fla
 def test_a_registry_without_production_says_what_is_there(registry: Path, folder: Path, tmp_path: Path) -> None:
     """A version that nobody promoted is not served."""
     version = bundle_of(registry, "iris")
-    damage.copy_of(version, tmp_path).rename(tmp_path / version.name)
+    tampering.copy_of(version, tmp_path).rename(tmp_path / version.name)
     (tmp_path / "registry" / "iris").mkdir(parents=True)
     (tmp_path / version.name).rename(tmp_path / "registry" / "iris" / version.name)
     with command(folder, "--model_name", "iris", "--model_dir", str(tmp_path / "registry")) as process:
@@ -90,10 +91,10 @@ def test_a_registry_without_production_says_what_is_there(registry: Path, folder
     assert "promote" in message
 
 
-def test_loading_too_long_ends_the_process(slow_registry: Path, folder: Path) -> None:
-    """The limit counts, not the bundle, which would take a minute."""
+def test_loading_too_long_ends_the_process(slow_registry: Path, folder: Path, tmp_path: Path) -> None:
+    """The limit counts, not the bundle, which would take forever."""
     flags = ["--model_name", "slow", "--model_dir", str(slow_registry), "--startup_timeout_s", "1"]
-    with command(folder, *flags, environment={"SLOW_ESTIMATOR_LOAD_S": "60"}) as process:
+    with command(folder, *flags, environment={HELD_UNTIL: str(tmp_path / "never")}) as process:
         process.wait_for("/health")
         listening_s = time.monotonic()
         message = last_words(process)

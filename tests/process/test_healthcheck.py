@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from model_server.healthcheck import VARIABLE
+from tests.checkout import ROOT
 from tests.conformance.target import clean_environment, free_port
-from tests.conftest import ROOT
 from tests.dockerfile import environment, of
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import httpx
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 
+from tests.bundles.estimators import HELD_UNTIL
 from tests.conformance.target import Target, command, probe
 from tests.conformance.wire import Tensor, grpc_raw, v1, v2
 
@@ -27,7 +28,7 @@ def _flags(registry: Path, model: str, *more: str) -> list[str]:
 
 
 def _rows(seconds: float) -> list[Tensor]:
-    return [Tensor("features", "FP64", (1, 2), (seconds, 0.5))]
+    return [Tensor("features", "FP64", (1, 2), (0.5, seconds))]
 
 
 def test_requests_in_flight_finish(slow_registry: Path, folder: Path) -> None:
@@ -38,7 +39,7 @@ def test_requests_in_flight_finish(slow_registry: Path, folder: Path) -> None:
         with Target(process.base_url, process.grpc_address) as target:
             target.stub.ServerReady(pb.ServerReadyRequest(), timeout=10)  # the channel is connected before the signal
             running = [
-                pool.submit(target.send, v1("slow", [[LONG_S, 0.5]])),
+                pool.submit(target.send, v1("slow", [[0.5, LONG_S]])),
                 pool.submit(target.send, v2("slow", _rows(LONG_S))),
                 pool.submit(target.stub.ModelInfer, grpc_raw("slow", _rows(LONG_S)), timeout=30),
             ]
@@ -46,7 +47,7 @@ def test_requests_in_flight_finish(slow_registry: Path, folder: Path) -> None:
             asked_s = time.monotonic()
             process.terminate()
             _drained(process, target)
-            assert target.send(v1("slow", [[0.0, 0.5]])).status_code == 200, "a late request is still answered"
+            assert target.send(v1("slow", [[0.5, 0.0]])).status_code == 200, "a late request is still answered"
             first, second, third = (future.result() for future in running)
             assert (first.status_code, second.status_code) == (200, 200)
             assert third.model_name == "slow"
@@ -103,9 +104,9 @@ def test_no_answer_is_lost_under_load(registry: Path, folder: Path) -> None:
         assert set(answers) == {200}
 
 
-def test_a_signal_while_loading_ends_the_process_at_once(slow_registry: Path, folder: Path) -> None:
-    """A bundle that takes long to open does not hold the process."""
-    slow = {"SLOW_ESTIMATOR_LOAD_S": "30"}
+def test_a_signal_while_loading_ends_the_process_at_once(slow_registry: Path, folder: Path, tmp_path: Path) -> None:
+    """A bundle that never opens does not hold the process."""
+    slow = {HELD_UNTIL: str(tmp_path / "never")}
     with command(folder, "--model_name", "slow", "--model_dir", str(slow_registry), environment=slow) as process:
         process.wait_for("/health")
         process.terminate()

@@ -9,10 +9,11 @@ import grpc
 import pytest
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 
+from tests.bundles.estimators import HELD_UNTIL
+from tests.checkout import EXAMPLES
 from tests.conformance.errors import assert_error
 from tests.conformance.target import Target, command, probe
 from tests.conformance.wire import Tensor, grpc_raw, v1, v2
-from tests.conftest import EXAMPLES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,8 +31,8 @@ def assert_not_ready(process: Process, model: str) -> None:
     with Target(process.base_url, process.grpc_address) as target:
         for path in NOT_READY:
             assert target.client.get(path.replace("slow", model)).status_code == 503, path
-        tensors = [Tensor("features", "FP64", (1, 2), (0.0, 0.5))]
-        for request in (v1(model, [[0.0, 0.5]]), v2(model, tensors)):
+        tensors = [Tensor("features", "FP64", (1, 2), (0.5, 0.0))]
+        for request in (v1(model, [[0.5, 0.0]]), v2(model, tensors)):
             assert_error(target.send(request), 503, "model-not-ready")
         for path in ("/predict", "/predict/batch", "/v1/predict", "/v1/predict/batch", f"/v1/models/{model}:explain"):
             assert_error(target.client.post(path, json={"instances": []}), 503, "model-not-ready")
@@ -46,12 +47,14 @@ def assert_not_ready(process: Process, model: str) -> None:
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
-def test_readiness_is_false_before_it_is_true(slow_registry: Path, folder: Path) -> None:
+def test_readiness_is_false_before_it_is_true(slow_registry: Path, folder: Path, tmp_path: Path) -> None:
     """While the bundle is being opened the process lives and says 503 everywhere; then everything turns at once."""
     flags = ["--model_name", "slow", "--model_dir", str(slow_registry)]
-    with command(folder, *flags, environment={"SLOW_ESTIMATOR_LOAD_S": "4"}) as process:
+    opens = tmp_path / "opens"
+    with command(folder, *flags, environment={HELD_UNTIL: str(opens)}) as process:
         process.wait_for("/health")
         assert_not_ready(process, "slow")
+        opens.touch()
         process.wait_for("/ready")
         for path in (*NOT_READY, *ALIVE):
             assert probe(process.base_url + path) == 200, path

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.checkout import EXAMPLES
 from tests.conformance import places
-from tests.conftest import EXAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

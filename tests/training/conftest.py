@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.training.shop import write_config
+from tests.bundles.visits import write_config
 from training import data
 from training.__main__ import main
 from training.config import load

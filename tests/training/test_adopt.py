@@ -23,7 +23,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from model_server.bundle import open_bundle, verify
 from model_server.checks import Status, worst
 from model_server.predictor import Predictor
-from tests.training.shop import visits, write_csv
+from tests.bundles.visits import visits, write_csv
 from training import artifacts
 from training import contract_draft as inference
 from training.__main__ import main

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.training.shop import CONFIG, changed
+from tests.bundles.visits import CONFIG, changed
 from training.config import load
 from training.errors import BadConfig
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.training.shop import visits, write_config
+from tests.bundles.visits import visits, write_config
 from training import data
 from training.config import load
 from training.errors import BadData

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from model_server.bundle import RUN
-from tests.docs.conftest import walk_in
 from tests.docs.pages import page
+from tests.docs.readers import walk_in
 from tests.docs.transcript import difference
 from tests.docs.walk import acts
 from tests.training import schema

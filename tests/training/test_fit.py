@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 from model_server.contract import Contract
-from tests.training.shop import changed, write_config
+from tests.bundles.visits import changed, write_config
 from training import data, fit
 from training.config import TrainConfig, load
 from training.errors import BadConfig

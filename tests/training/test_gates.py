@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from model_server.checks import Status
-from tests.training.shop import changed, visits, write_config
+from tests.bundles.visits import changed, visits, write_config
 from training import data, gates
 from training.config import TrainConfig, load
 from training.errors import BadConfig

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from model_server.bundle import RUN
-from tests.training.shop import write_config
+from tests.bundles.visits import write_config
 
 #: Trees are arrays of structures with padding between fields, which a pickle would carry along.
 TREES = {"use": "sklearn.ensemble.GradientBoostingClassifier", "params": {"n_estimators": 20, "random_state": 0}}

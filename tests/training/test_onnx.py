@@ -19,7 +19,7 @@ from model_server.onnx.session import Session
 from model_server.parity.record import recorded
 from model_server.predictor import Predictor
 from model_server.serving.loaded import Wanted, build
-from tests.training.shop import write_config
+from tests.bundles.visits import write_config
 from training import config as configs
 from training import data
 from training.__main__ import main

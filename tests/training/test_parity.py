@@ -15,8 +15,8 @@ from model_server.bundle import open_bundle, verify
 from model_server.manifest import FileRecord
 from model_server.parity.record import PARITY, Parity, recorded
 from model_server.predictor import Predictor
+from tests.bundles.writing import rewrite_manifest
 from tests.model_server import oracle
-from tests.model_server.making import rewrite_manifest
 from training.__main__ import main
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.training.shop import write_config
+from tests.bundles.visits import write_config
 from training.__main__ import main
 from training.errors import BadConfig, NotApproved
 from training.policy import FILE, Policy, load

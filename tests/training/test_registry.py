@@ -12,7 +12,7 @@ from model_server.bundle import verify
 from model_server.errors import BundleIncompatible, BundleNotFound, BundleTampered
 from model_server.manifest import canonical_json
 from model_server.sources.uri import from_uri
-from tests.training.shop import write_config
+from tests.bundles.visits import write_config
 from training.__main__ import main
 from training.errors import NotApproved
 from training.registry import Approval, Registry

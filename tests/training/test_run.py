@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 from model_server import bundle
-from tests.training.shop import visits, write_config
+from tests.bundles.visits import visits, write_config
 from training.__main__ import main
 from training.figures import Figures
 from training.registry import Registry

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from model_server.errors import BugError
-from tests.training.shop import visits, write_config
+from tests.bundles.visits import visits, write_config
 from training import data
 from training.config import load
 from training.errors import BadData

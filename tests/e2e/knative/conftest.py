@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.conftest import installed
-from tools import objects
+from tests.e2e.knative.revisions import NUMBERS
+from tests.e2e.releases import installed
 from tools.deploy import ingress
-from tools.deploy.rollout import readiness
 from tools.deploy.rollout.address import Address, reachable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tools.deploy.rollout.release import Release
-
-NUMBERS = itertools.count(1)
 
 
 @pytest.fixture
@@ -33,15 +29,3 @@ def address(release: Release) -> Iterator[Address]:
     """The ingress, by the address that KServe gives the InferenceService."""
     with reachable(release.name, release.namespace, ingress.address) as found:
         yield found
-
-
-def revisions(release: Release) -> list[objects.Object]:
-    """List a release's revisions, the oldest first."""
-    selector = f"serving.knative.dev/service={release.name}-predictor"
-    found = objects.items(readiness.KNATIVE, "Revision", release.namespace, selector)
-    return sorted(found, key=lambda each: each["metadata"]["name"])
-
-
-def newest(release: Release) -> objects.Object:
-    """Read the revision that was made last."""
-    return revisions(release)[-1]

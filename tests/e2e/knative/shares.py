@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from scipy.stats import binom
 
-from tests.e2e.conftest import BODY, NEW, PREDICT, served, set_percentage
 from tests.e2e.load import Load
+from tests.e2e.releases import BODY, NEW, PREDICT, served, set_percentage
 from tools.deploy.rollout import readiness
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.e2e.conftest import OLD, installed, refusal
-from tests.e2e.knative.conftest import newest
+from tests.e2e.knative.revisions import newest
 from tests.e2e.notes import PRINTED, run_notes
+from tests.e2e.releases import OLD, installed, refusal
 from tools import objects
 from tools.clients import ask_kubectl
 from tools.cluster import knative

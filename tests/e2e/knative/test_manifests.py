@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from tests.e2e.conftest import ROOT
+from tests.checkout import ROOT
 from tests.e2e.knative.shares import REQUESTS, is_likely, percent_of, share_of_new, start_canary
 from tools.clients import ask_kubectl
 from tools.deploy.rollout import readiness

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.conftest import NEW, refusal
 from tests.e2e.knative.shares import is_likely, patch, percent_of, share_of_new, start_canary
+from tests.e2e.releases import NEW, refusal
 
 if TYPE_CHECKING:
     from tools.deploy.rollout.address import Address

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.conftest import BODY, OLD, PREDICT, served
-from tests.e2e.knative.conftest import revisions
+from tests.e2e.knative.revisions import revisions
 from tests.e2e.load import Load
+from tests.e2e.releases import BODY, OLD, PREDICT, served
 from tools import objects
 
 if TYPE_CHECKING:

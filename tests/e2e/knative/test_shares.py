@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.e2e.conftest import BODY, NEW, OLD, PREDICT, served
-from tests.e2e.knative.conftest import NUMBERS
+from tests.e2e.knative.revisions import NUMBERS
 from tests.e2e.knative.shares import REQUESTS, is_likely, share_of_new, start_canary
 from tests.e2e.load import Load
+from tests.e2e.releases import BODY, NEW, OLD, PREDICT, served
 from tools.deploy import ingress
 from tools.deploy.rollout.address import Address, reachable
 from tools.deploy.rollout.release import Release

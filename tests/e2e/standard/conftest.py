@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.conftest import BODY, PREDICT, installed
 from tests.e2e.load import Load
+from tests.e2e.releases import BODY, PREDICT, installed
 from tools import objects
 from tools.cluster import kind
 from tools.deploy.rollout.address import Address
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tools.deploy.rollout.release import Release
-
-#: One replica would do; two show that both are used.
-TWO = {"scaling": {"minReplicas": 2}}
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.conftest import OLD, refusal, served
 from tests.e2e.notes import PRINTED, run_notes
-from tests.e2e.standard.conftest import TWO
+from tests.e2e.releases import OLD, TWO, refusal, served
 from tools import objects
 from tools.clients import ask_kubectl
 from tools.deploy.rollout.release import Release

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.conftest import NEW, OLD, ROOT, refusal, served
+from tests.checkout import ROOT
+from tests.e2e.releases import NEW, OLD, refusal, served
 from tools import objects
 from tools.clients import ask_kubectl, kubectl
 from tools.cluster import kind

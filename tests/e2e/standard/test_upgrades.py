@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.conftest import NEW, OLD, served, set_percentage
-from tests.e2e.standard.conftest import TWO
+from tests.e2e.releases import NEW, OLD, TWO, served, set_percentage
 from tools import objects
 from tools.clients import ask_kubectl
 from tools.cluster import kind

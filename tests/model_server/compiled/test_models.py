@@ -26,7 +26,7 @@ from model_server.compiled.ranked import RankedTrees
 from model_server.contract import Contract, Feature
 from model_server.parity.unforeseen import Unforeseen
 from model_server.predictor import Fitted
-from tests.model_server import making
+from tests.bundles import contracts
 from tests.model_server.drawing import few
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ LABELS: dict[int, Any] = {
     3: np.digitize(X[:, 0] + X[:, 1], [-0.5, 0.7]),
     10: np.digitize(X[:, 0], np.linspace(-1, 1, 9)),
 }
-NUMBERS = Contract(features=making.numbers(5, nullable=True), output=making.VALUE)
+NUMBERS = Contract(features=contracts.numbers(5, nullable=True), output=contracts.VALUE)
 MANY = NUMBERS.frame_from_matrix(RANDOM.normal(size=(600, 5)))
 GAPS = np.where(RANDOM.random(X.shape) < 0.1, np.nan, X)
 
@@ -312,7 +312,7 @@ MIXED = Contract(
         Feature(name="n", dtype="int"),
         Feature(name="flag", dtype="bool"),
     ),
-    output=making.VALUE,
+    output=contracts.VALUE,
 )
 TABLE = MIXED.frame(
     [[float(x[0]), ("red", "green")[int(x[1] > 0)], int(10 * x[2]), bool(x[3] > 0)] for x in X.tolist()]
@@ -551,7 +551,7 @@ def test_a_calibrated_probability_just_above_one_is_one() -> None:
 def test_wide_tables_are_walked_tree_by_tree() -> None:
     """A copy of a row for each tree costs more than a call for each."""
     wide = RANDOM.normal(size=(60, 5000))
-    contract = Contract(features=making.numbers(5000), output=making.VALUE)
+    contract = Contract(features=contracts.numbers(5000), output=contracts.VALUE)
     frame = contract.frame_from_matrix(wide)
 
     for estimator in (

@@ -33,7 +33,7 @@ from model_server.compiled.preprocessing import Preprocessing, preprocessing
 from model_server.contract import Contract, Feature
 from model_server.explain.additive import dense
 from model_server.parity.unforeseen import Unforeseen
-from tests.model_server import making
+from tests.bundles import contracts, writing
 from tests.model_server.drawing import few
 
 if TYPE_CHECKING:
@@ -48,9 +48,9 @@ CONTRACT = Contract(
         Feature(name="flag", dtype="bool"),
         Feature(name="size", dtype="int", minimum=0, maximum=9),
     ),
-    output=making.VALUE,
+    output=contracts.VALUE,
 )
-NUMBERS = Contract(features=making.numbers(3, nullable=True), output=making.VALUE)
+NUMBERS = Contract(features=contracts.numbers(3, nullable=True), output=contracts.VALUE)
 SOME = CONTRACT.frame(
     [[0.1 * i if i % 5 else None, i * i, COLOURS[i % 8 % 3], i % 2 == 0, i % 4] for i in range(40)],
 )
@@ -145,7 +145,7 @@ def transformed(step: Any, frame: Frame) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return dense(step.transform(making.fitting_input(frame)))
+            return dense(step.transform(writing.fitting_input(frame)))
         except ValueError:
             return None
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import uvloop
 
-from tests.model_server.edge.test_cost import TOGETHER, ask_all, connected, logging_to, on_the_wire, v1
+from tests.model_server.edge.wire_to_wire import TOGETHER, ask_all, connected, logging_to, on_the_wire, v1
 
 #: Rounds of requests that are counted.
 ROUNDS = 20

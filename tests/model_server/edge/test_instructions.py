@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.checkout import ROOT
 from tests.model_server.edge.instructions import ROUNDS
-from tests.model_server.edge.test_cost import TOGETHER
+from tests.model_server.edge.wire_to_wire import TOGETHER
 
 if TYPE_CHECKING:
     from pathlib import Path

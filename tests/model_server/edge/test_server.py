@@ -27,22 +27,23 @@ from model_server.edge.server import BundleServer, _listen, _loop_factory
 from model_server.errors import BugError, ConfigError, StartupFailed
 from model_server.telemetry.logs import JsonFormatter
 from model_server.telemetry.metrics import Metrics
-from tests.model_server import making
-from tests.model_server.edge import bundles
-from tests.model_server.edge.bundles import NUMBERS, TOKEN, load_settings, serving, wait_for
-from tests.model_server.edge.kserve.test_kserve_defects import infer
+from tests.bundles import contracts, writing
+from tests.bundles.catalogue import NUMBERS
+from tests.bundles.estimators import FailingWhenServed, Held, RaisingWhenOpened, ThreadCounting
+from tests.bundles.live_server import TOKEN, load_settings, serving, wait_for
+from tests.model_server.waiting import call
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-ONE = Contract(features=making.numbers(2), output=making.VALUE)
+ONE = Contract(features=contracts.numbers(2), output=contracts.VALUE)
 
 
 def odd(directory: Path, pipeline: Any) -> Path:
     """Write a bundle of a pipeline that need not answer its golden row."""
     golden = {"rows": [[1.0, 0.0]], "outputs": {"value": [1.0]}, "tolerance": 0.0}
-    return write(directory, making.manifest(ONE, name="odd"), making.files(pipeline, golden), {}).directory
+    return write(directory, contracts.manifest(ONE, name="odd"), writing.files(pipeline, golden), {}).directory
 
 
 def failure(directory: Path, *flags: str) -> str:
@@ -65,9 +66,9 @@ def left_behind() -> Callable[[], list[str]]:
 # --- before the model is loaded ---------------------------------------------------------------------------------------
 
 
-def test_ports_are_open_before_the_model_is_loaded(tmp_path: Path) -> None:
+def test_ports_are_open_before_the_model_is_loaded(tmp_path: Path, release: Callable[[], None]) -> None:
     """Liveness answers; readiness and predictions say not yet, on every protocol, and then yes."""
-    directory = odd(tmp_path / "odd" / "1.0.0", bundles.SlowToOpen().fit(np.zeros((2, 2))))
+    directory = odd(tmp_path / "odd" / "1.0.0", Held().fit(np.zeros((2, 2))))
     with serving(directory, "--model_name=odd", ready=False) as service:
         alive = service.http.get("/v2/health/live")
         refused = [
@@ -86,6 +87,7 @@ def test_ports_are_open_before_the_model_is_loaded(tmp_path: Path) -> None:
             stub.ServerReady(pb.ServerReadyRequest()).ready,
             stub.ModelReady(pb.ModelReadyRequest(name="odd")).ready,
         ]
+        release()
         service.wait_until_ready()
 
         assert alive.status_code == 200
@@ -129,9 +131,10 @@ def test_another_version_is_not_served(written: Path) -> None:
     assert "1.0.0" in failure(written / "linear" / "1.0.0", "--model_version=9.9.9")
 
 
+@pytest.mark.usefixtures("release")
 def test_a_load_that_takes_too_long_ends_the_server(tmp_path: Path) -> None:
     """The limit stands in the text, with what to change."""
-    directory = odd(tmp_path / "odd" / "1.0.0", bundles.SlowToOpen().fit(np.zeros((2, 2))))
+    directory = odd(tmp_path / "odd" / "1.0.0", Held().fit(np.zeros((2, 2))))
 
     text = failure(directory, "--startup_timeout_s=0.2")
 
@@ -141,14 +144,14 @@ def test_a_load_that_takes_too_long_ends_the_server(tmp_path: Path) -> None:
 @pytest.mark.parametrize("how", ["RuntimeError", "SystemExit", "KeyboardInterrupt", "CancelledError"])
 def test_a_pickle_that_raises_anything_ends_the_server_with_a_reason(how: str, tmp_path: Path) -> None:
     """A process that is alive, silent and never ready would be the worst."""
-    directory = odd(tmp_path / "odd" / "1.0.0", bundles.Exiting(how))
+    directory = odd(tmp_path / "odd" / "1.0.0", RaisingWhenOpened(how))
 
     assert failure(directory).startswith(f"the bundle could not be loaded ({how}): the log says where")
 
 
 def test_a_model_that_fails_where_it_will_predict_ends_the_server(tmp_path: Path) -> None:
     """The thread that predicts is another than the one that loads; what fails there only must not come out later."""
-    directory = odd(tmp_path / "odd" / "1.0.0", bundles.Picky().fit(np.zeros((2, 2))))
+    directory = odd(tmp_path / "odd" / "1.0.0", FailingWhenServed().fit(np.zeros((2, 2))))
 
     assert failure(directory) == "the bundle could not be loaded (RuntimeError): the log has the details"
 
@@ -237,11 +240,11 @@ def test_an_answer_does_not_wait_for_an_acknowledgement(host: str, written: Path
 
 def test_a_model_predicts_with_its_share_of_the_processors(tmp_path: Path) -> None:
     """OpenMP counts threads in each thread by itself: a limit set elsewhere would not reach the one that predicts."""
-    pipeline = bundles.Counting().fit(np.zeros((2, 2)))
+    pipeline = ThreadCounting().fit(np.zeros((2, 2)))
     with ThreadPoolExecutor(1) as fresh:  # as the thread that loads
         expected = fresh.submit(pipeline.predict, np.zeros((1, 2))).result().tolist()
     golden = {"rows": [[1.0, 0.0]], "outputs": {"value": expected}, "tolerance": 0.0}
-    bundle = write(tmp_path / "odd" / "1.0.0", making.manifest(ONE, name="odd"), making.files(pipeline, golden), {})
+    bundle = write(tmp_path / "odd" / "1.0.0", contracts.manifest(ONE, name="odd"), writing.files(pipeline, golden), {})
     for threads in (1, 2):
         with serving(bundle.directory, f"--predict_threads={threads}") as service:
             answer = service.http.post("/v1/models/odd:predict", json={"instances": [[1, 0]]})
@@ -253,7 +256,7 @@ def test_two_threads_predict_at_once(written: Path) -> None:
     """Two calls of a second take less than two."""
     with serving(written / "waiting" / "1.0.0", "--predict_threads=2") as service, ThreadPoolExecutor(2) as pool:
         started = time.monotonic()
-        for asked in [pool.submit(infer, service, 1.0) for _ in range(2)]:
+        for asked in [pool.submit(call, service, [7.0, 1.0]) for _ in range(2)]:
             asked.result()
 
     assert time.monotonic() - started < 1.9
@@ -344,7 +347,7 @@ def test_bytes_that_are_no_message_are_refused_over_grpc(written: Path) -> None:
 def test_a_fault_over_grpc_is_a_fixed_text(written: Path) -> None:
     """INTERNAL, with the identifier under which the log has the details."""
     with serving(written / "waiting" / "1.0.0") as service, pytest.raises(grpc.RpcError) as caught:
-        infer(service, float("nan"))
+        call(service, [7.0, float("nan")])
 
     assert caught.value.code() is grpc.StatusCode.INTERNAL
     assert caught.value.details() == "internal error; the log has the details under this request's x-request-id"
@@ -429,7 +432,7 @@ def test_the_grace_ends_what_takes_too_long(
     caplog.set_level(logging.INFO)
     with serving(written / "waiting" / "1.0.0", "--shutdown_grace_s=1") as service, ThreadPoolExecutor(2) as pool:
         asked = pool.submit(service.http.post, "/v1/models/waiting:predict", json={"instances": [[7, 3]]})
-        called = pool.submit(infer, service, 3.0)
+        called = pool.submit(call, service, [7.0, 3.0])
         wait_for(lambda: service.value("model_server_requests_in_flight") == 2)
         started = time.monotonic()
         service.running.stop()
@@ -448,14 +451,17 @@ def test_the_grace_ends_what_takes_too_long(
     wait_for(lambda: left_behind() == [])
 
 
-def test_a_server_can_be_stopped_while_it_loads(tmp_path: Path, left_behind: Callable[[], list[str]]) -> None:
+def test_a_server_can_be_stopped_while_it_loads(
+    tmp_path: Path, release: Callable[[], None], left_behind: Callable[[], list[str]]
+) -> None:
     """Without waiting for the bundle."""
-    directory = odd(tmp_path / "odd" / "1.0.0", bundles.SlowToOpen().fit(np.zeros((2, 2))))
+    directory = odd(tmp_path / "odd" / "1.0.0", Held().fit(np.zeros((2, 2))))
     with serving(directory, ready=False) as service:
         service.running.stop()
 
         assert left_behind() == ["load_0"]
         assert service.running.failure is None
+    release()
     wait_for(lambda: left_behind() == [])
 
 

@@ -25,7 +25,8 @@ from model_server.contract import Contract, Feature
 from model_server.errors import BugError, NotSupported
 from model_server.explain import Explainer, Explanation
 from model_server.explain.layout import Layout
-from tests.model_server import making, oracle
+from tests.bundles import contracts, writing
+from tests.model_server import oracle
 from tests.model_server.drawing import few
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ FEATURES = (
     Feature(name="city", dtype="string", nullable=True),
     Feature(name="paperless", dtype="bool"),
 )
-MIXED = Contract(features=FEATURES, output=making.classes("leave", "stay", positive="leave"))
+MIXED = Contract(features=FEATURES, output=contracts.classes("leave", "stay", positive="leave"))
 
 
 def mixed_frame(rows: int = 200) -> Frame:
@@ -94,7 +95,7 @@ def explainer(tmp_path_factory: pytest.TempPathFactory) -> Explainer:
     """Explain boosting on the mixed table."""
     pipeline = fitted(GradientBoostingClassifier(n_estimators=20, random_state=0))
     directory = tmp_path_factory.mktemp("bundles") / "small"
-    return Explainer.for_predictor(making.predictor(directory, pipeline, MIXED, FRAME))
+    return Explainer.for_predictor(writing.predictor(directory, pipeline, MIXED, FRAME))
 
 
 def test_columns_are_summed_by_source_feature(explainer: Explainer) -> None:
@@ -102,7 +103,7 @@ def test_columns_are_summed_by_source_feature(explainer: Explainer) -> None:
     pipeline = explainer.predictor.pipeline
     columns = np.asarray(pipeline[:-1].transform(FRAME.as_dataframe()), dtype=np.float64)
     names = pipeline[:-1].get_feature_names_out().tolist()
-    plain = Contract(features=making.numbers(columns.shape[1]), output=explainer.predictor.contract.output)
+    plain = Contract(features=contracts.numbers(columns.shape[1]), output=explainer.predictor.contract.output)
     inner = pipeline[-1]
 
     answer = explainer.explain(FRAME)
@@ -156,7 +157,7 @@ def test_each_encoding_keeps_its_columns_apart(name: str, tmp_path: Path) -> Non
         ]
     )
     pipeline = fitted(RandomForestClassifier(n_estimators=10, random_state=0), steps)
-    small = making.predictor(tmp_path / "small", pipeline, MIXED, FRAME)
+    small = writing.predictor(tmp_path / "small", pipeline, MIXED, FRAME)
     width = pipeline[:-1].transform(FRAME.as_dataframe()).shape[1]
 
     answer = Explainer.for_predictor(small).explain(FRAME)
@@ -177,7 +178,7 @@ def test_a_row_is_explained_alike_whoever_encodes_it(tmp_path: Path) -> None:
     known = FRAME.take(np.flatnonzero(FRAME.columns["plan"] != "pro").tolist())
     labels = np.where(known.columns["paperless"], "leave", "stay")
     pipeline = make_pipeline(steps, GradientBoostingClassifier(n_estimators=5)).fit(known.as_dataframe(), labels)
-    explainer = Explainer.for_predictor(making.predictor(tmp_path / "small", pipeline, MIXED, known))
+    explainer = Explainer.for_predictor(writing.predictor(tmp_path / "small", pipeline, MIXED, known))
 
     answer = explainer.explain(FRAME)
 
@@ -205,7 +206,7 @@ def test_selected_and_dropped_columns_are_followed() -> None:
 def test_a_linear_model_behind_encodings_states_a_mixed_reference(tmp_path: Path) -> None:
     """Scaled columns have a recorded mean, one-hot columns take that of the golden rows."""
     pipeline = fitted(LogisticRegression())
-    small = making.predictor(tmp_path / "small", pipeline, MIXED, FRAME.take(slice(0, 50)))
+    small = writing.predictor(tmp_path / "small", pipeline, MIXED, FRAME.take(slice(0, 50)))
 
     explainer = Explainer.for_predictor(small)
 
@@ -234,9 +235,9 @@ def test_what_cannot_be_split_is_refused_by_name(pipeline: Any, words: str, tmp_
     X = RANDOM.normal(size=(60, 3))
     pipeline.fit(X, X[:, 0] > 0)
     probabilities = hasattr(pipeline, "predict_proba")
-    output = making.classes(0, 1).model_copy(update={"decision": "predict", "probabilities": probabilities})
-    contract = Contract(features=making.numbers(3), output=output)
-    small = making.predictor(tmp_path / "small", pipeline, contract, contract.frame_from_matrix(X[:5]))
+    output = contracts.classes(0, 1).model_copy(update={"decision": "predict", "probabilities": probabilities})
+    contract = Contract(features=contracts.numbers(3), output=output)
+    small = writing.predictor(tmp_path / "small", pipeline, contract, contract.frame_from_matrix(X[:5]))
 
     with pytest.raises(NotSupported, match=words):
         Explainer.for_predictor(small)
@@ -255,8 +256,8 @@ class Doubled(LogisticRegression):  # type: ignore[misc]
 def test_a_subclass_is_not_taken_for_its_parent(tmp_path: Path) -> None:
     """It may answer otherwise, as this one does."""
     X = RANDOM.normal(size=(60, 3))
-    contract = Contract(features=making.numbers(3), output=making.classes(0, 1, positive=1))
-    predictor = making.predictor(
+    contract = Contract(features=contracts.numbers(3), output=contracts.classes(0, 1, positive=1))
+    predictor = writing.predictor(
         tmp_path / "small", LogisticRegression().fit(X, X[:, 0] > 0), contract, contract.frame_from_matrix(X[:5])
     )
     predictor.pipeline = Doubled().fit(X, X[:, 0] > 0)
@@ -268,9 +269,9 @@ def test_a_subclass_is_not_taken_for_its_parent(tmp_path: Path) -> None:
 def test_an_explanation_that_does_not_add_up_is_never_shown(tmp_path: Path) -> None:
     """Whatever changed the answers of an estimator behind our back, the golden rows show it when it is loaded."""
     X = RANDOM.normal(size=(60, 3))
-    contract = Contract(features=making.numbers(3), output=making.classes(0, 1, positive=1))
+    contract = Contract(features=contracts.numbers(3), output=contracts.classes(0, 1, positive=1))
     model = LogisticRegression().fit(X, X[:, 0] > 0)
-    predictor = making.predictor(tmp_path / "small", model, contract, contract.frame_from_matrix(X[:5]))
+    predictor = writing.predictor(tmp_path / "small", model, contract, contract.frame_from_matrix(X[:5]))
     answers = predictor.pipeline.decision_function
     predictor.pipeline.decision_function = lambda X: answers(X) + 1e-6
 

@@ -13,7 +13,8 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from model_server.contract import Contract
 from model_server.errors import NotSupported
 from model_server.explain import Explainer
-from tests.model_server import making, oracle
+from tests.bundles import contracts, writing
+from tests.model_server import oracle
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,8 +29,8 @@ Y = X @ np.array([1.0, -2.0, 0.0, 0.5]) + RANDOM.normal(size=150)
 
 def predictor(directory: Path, pipeline: Any, output: Output) -> Predictor:
     """Bundle a fitted pipeline; the golden rows are the first twenty."""
-    contract = Contract(features=making.numbers(4), output=output)
-    return making.predictor(directory / "small", pipeline, contract, contract.frame_from_matrix(X[:20]))
+    contract = Contract(features=contracts.numbers(4), output=output)
+    return writing.predictor(directory / "small", pipeline, contract, contract.frame_from_matrix(X[:20]))
 
 
 @pytest.mark.parametrize(
@@ -40,7 +41,7 @@ def predictor(directory: Path, pipeline: Any, output: Output) -> Predictor:
 def test_regressions_are_explained_against_the_training_mean(estimator: Any, tmp_path: Path) -> None:
     """A StandardScaler recorded the training means, so an average row has no contributions."""
     pipeline = make_pipeline(StandardScaler(), estimator).fit(X, Y)
-    explainer = Explainer.for_predictor(predictor(tmp_path, pipeline, making.VALUE))
+    explainer = Explainer.for_predictor(predictor(tmp_path, pipeline, contracts.VALUE))
     rows = np.concatenate([X, X.mean(axis=0, keepdims=True)])
 
     answer = explainer.explain(explainer.predictor.contract.frame_from_matrix(rows))
@@ -54,7 +55,7 @@ def test_regressions_are_explained_against_the_training_mean(estimator: Any, tmp
 def test_contributions_are_shapley_values_over_the_reference(tmp_path: Path) -> None:
     """With a feature unknown, its reference stands in for it."""
     pipeline = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, Y > 0)
-    explainer = Explainer.for_predictor(predictor(tmp_path, pipeline, making.classes(0, 1, positive=1)))
+    explainer = Explainer.for_predictor(predictor(tmp_path, pipeline, contracts.classes(0, 1, positive=1)))
 
     answer = explainer.explain(explainer.predictor.contract.frame_from_matrix(X[:1]))
 
@@ -70,7 +71,7 @@ def test_each_class_of_several_has_its_own_contributions(tmp_path: Path) -> None
     """The scores before the softmax are linear, class by class."""
     labels = np.array(["low", "mid", "top"])[np.digitize(Y, [-3.0, 3.0])]
     pipeline = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, labels)
-    explainer = Explainer.for_predictor(predictor(tmp_path, pipeline, making.classes("low", "mid", "top")))
+    explainer = Explainer.for_predictor(predictor(tmp_path, pipeline, contracts.classes("low", "mid", "top")))
 
     answer = explainer.explain(explainer.predictor.contract.frame_from_matrix(X))
 
@@ -82,7 +83,7 @@ def test_each_class_of_several_has_its_own_contributions(tmp_path: Path) -> None
 def test_without_a_recorded_mean_the_golden_rows_are_the_reference(tmp_path: Path) -> None:
     """A MinMaxScaler knows no mean; the golden rows are at hand in every bundle, and the text says so."""
     pipeline = make_pipeline(MinMaxScaler(), LinearRegression()).fit(X, Y)
-    explainer = Explainer.for_predictor(predictor(tmp_path, pipeline, making.VALUE))
+    explainer = Explainer.for_predictor(predictor(tmp_path, pipeline, contracts.VALUE))
 
     answer = explainer.explain(explainer.predictor.contract.frame_from_matrix(X[:20]))
 
@@ -94,7 +95,7 @@ def test_without_a_recorded_mean_the_golden_rows_are_the_reference(tmp_path: Pat
 def test_a_given_background_is_the_reference(tmp_path: Path) -> None:
     """Who gives rows wants them used, also where a scaler recorded means."""
     pipeline = make_pipeline(StandardScaler(), LinearRegression()).fit(X, Y)
-    small = predictor(tmp_path, pipeline, making.VALUE)
+    small = predictor(tmp_path, pipeline, contracts.VALUE)
     explainer = Explainer.for_predictor(small, background=small.contract.frame_from_matrix(X[100:110]))
 
     answer = explainer.explain(small.contract.frame_from_matrix(X))
@@ -107,9 +108,9 @@ def test_a_given_background_is_the_reference(tmp_path: Path) -> None:
 def test_several_targets_are_refused(tmp_path: Path) -> None:
     """A bundle answers one value a row; which of several weights would be explained is anybody's guess."""
     pipeline = LinearRegression().fit(X, np.column_stack([Y, Y]))
-    contract = Contract(features=making.numbers(4), output=making.VALUE)
+    contract = Contract(features=contracts.numbers(4), output=contracts.VALUE)
     golden = contract.frame_from_matrix(X[:20])
-    content = making.files(pipeline, {"rows": golden.to_rows(), "outputs": {"value": [0.0] * 20}})
+    content = writing.files(pipeline, {"rows": golden.to_rows(), "outputs": {"value": [0.0] * 20}})
 
     with pytest.raises(NotSupported, match="several targets"):
-        Explainer.for_predictor(making.open_files(tmp_path / "small", contract, content))
+        Explainer.for_predictor(writing.open_files(tmp_path / "small", contract, content))

@@ -29,7 +29,8 @@ from model_server.explain.nodes import of_trees
 from model_server.explain.paths import leaf_paths
 from model_server.explain.shapley import ForestShapley
 from model_server.explain.trees import TreeModel
-from tests.model_server import making, oracle
+from tests.bundles import contracts, writing
+from tests.model_server import oracle
 from tests.model_server.drawing import few
 
 if TYPE_CHECKING:
@@ -49,9 +50,9 @@ def table(seed: int, columns: int = 4, rows: int = 120, missing_share: float = 0
 
 def explainer(directory: Path, estimator: Any, X: Array, output: Any, *, nullable: bool = False) -> Explainer:
     """Bundle a fitted estimator with its first twenty rows as golden rows, and explain it."""
-    contract = Contract(features=making.numbers(X.shape[1], nullable=nullable), output=output)
+    contract = Contract(features=contracts.numbers(X.shape[1], nullable=nullable), output=output)
     golden = contract.frame_from_matrix(X[:20])
-    return Explainer.for_predictor(making.predictor(directory / "small", estimator, contract, golden))
+    return Explainer.for_predictor(writing.predictor(directory / "small", estimator, contract, golden))
 
 
 def explain(explained: Explainer, X: Array) -> Any:
@@ -109,7 +110,7 @@ def test_gradient_boosting_is_explained_in_log_odds(tmp_path: Path) -> None:
     """Each tree counts with the learning rate; the base holds the first guess as well."""
     X, y = table(1)
     model = GradientBoostingClassifier(n_estimators=6, max_depth=3, random_state=0).fit(X, y > 1)
-    explained = explainer(tmp_path, model, X, making.classes(0, 1, positive=1))
+    explained = explainer(tmp_path, model, X, contracts.classes(0, 1, positive=1))
 
     answer = explain(explained, X)
 
@@ -123,7 +124,7 @@ def test_the_sign_follows_the_positive_class(tmp_path: Path) -> None:
     """A contract may name the first class as the positive one; its log-odds are the estimator's score turned round."""
     X, y = table(2)
     model = GradientBoostingClassifier(n_estimators=4, random_state=0).fit(X, y > 1)
-    explained = explainer(tmp_path, model, X, making.classes(0, 1, positive=0))
+    explained = explainer(tmp_path, model, X, contracts.classes(0, 1, positive=0))
 
     answer = explain(explained, X)
 
@@ -153,7 +154,7 @@ def test_classifiers_add_up(name: str, n_classes: int, tmp_path: Path) -> None:
     estimator, space = MODELS[name]
     labels = np.digitize(y, [0.5, 1.5][: n_classes - 1])
     model = estimator.fit(X, labels)
-    output = making.classes(0, 1, positive=1) if n_classes == 2 else making.classes(0, 1, 2)
+    output = contracts.classes(0, 1, positive=1) if n_classes == 2 else contracts.classes(0, 1, 2)
 
     answer = explain(explainer(tmp_path, model, X, output), X)
 
@@ -184,7 +185,7 @@ def test_regressors_add_up(estimator: Any, tmp_path: Path) -> None:
     X, y = table(4)
     model = estimator.fit(X, 1000 * y)
 
-    answer = explain(explainer(tmp_path, model, X, making.VALUE), X)
+    answer = explain(explainer(tmp_path, model, X, contracts.VALUE), X)
 
     assert oracle.close(model.predict(X)[:, None], answer.margin, 1e-7)
     assert (answer.space, answer.output_names) == ("value", ("y",))
@@ -194,7 +195,7 @@ def test_a_forest_is_the_mean_of_its_trees(tmp_path: Path) -> None:
     """Probabilities average, so contributions do; a tree's own counts are shares of its bootstrap sample."""
     X, y = table(5)
     model = RandomForestClassifier(n_estimators=3, max_depth=3, random_state=0).fit(X, y > 1)
-    explained = explainer(tmp_path, model, X, making.classes(0, 1, positive=1))
+    explained = explainer(tmp_path, model, X, contracts.classes(0, 1, positive=1))
 
     answer = explain(explained, X[:1])
 
@@ -215,7 +216,7 @@ def test_histogram_trees_split_by_category_and_on_missing_values(tmp_path: Path)
     trees = [tree for (tree,) in model._predictors]  # noqa: SLF001 - scikit-learn has no public way to them
     assert any(tree.nodes["is_categorical"].any() for tree in trees)
     rows = np.concatenate([X[:30], np.array([[0.5, 250.0, np.nan, -1.0]])])
-    explained = explainer(tmp_path, model, X, making.VALUE, nullable=True)
+    explained = explainer(tmp_path, model, X, contracts.VALUE, nullable=True)
 
     answer = explain(explained, rows)
 
@@ -233,11 +234,11 @@ def test_histogram_trees_take_strings_as_categories(tmp_path: Path) -> None:
     colours = random.choice(["red", "green", "blue"], size=200)
     x = random.normal(size=200)
     features = (Feature(name="colour", dtype="string"), Feature(name="x", dtype="float"))
-    contract = Contract(features=features, output=making.VALUE)
+    contract = Contract(features=features, output=contracts.VALUE)
     frame = contract.frame_from_columns({"colour": colours.tolist(), "x": x})
     model = HistGradientBoostingRegressor(max_iter=5, categorical_features=["colour"], random_state=0)
     model.fit(frame.as_dataframe(), x + (colours == "red"))
-    predictor = making.predictor(tmp_path / "small", model, contract, frame.take(slice(0, 20)))
+    predictor = writing.predictor(tmp_path / "small", model, contract, frame.take(slice(0, 20)))
 
     answer = Explainer.for_predictor(predictor).explain(frame)
 
@@ -251,7 +252,7 @@ def test_many_rows_are_explained_like_single_ones(tmp_path: Path) -> None:
     """Rows are worked on in chunks; no row may feel it."""
     X, y = table(7, rows=400)
     model = GradientBoostingClassifier(n_estimators=60, max_depth=5, random_state=0).fit(X, y > 1)
-    explained = explainer(tmp_path, model, X, making.classes(0, 1, positive=1))
+    explained = explainer(tmp_path, model, X, contracts.classes(0, 1, positive=1))
 
     together = explain(explained, X).contributions
     singles = np.concatenate([explain(explained, X[row : row + 1]).contributions for row in range(0, 400, 25)])
@@ -265,7 +266,7 @@ def test_deep_trees_stay_exact(tmp_path: Path) -> None:
     X = random.normal(size=(600, 40))
     y = random.normal(size=600)
     model = ExtraTreesRegressor(n_estimators=3, max_features=1, random_state=0).fit(X, y)
-    explained = explainer(tmp_path, model, X, making.VALUE)
+    explained = explainer(tmp_path, model, X, contracts.VALUE)
 
     answer = explain(explained, X[:50])
 
@@ -279,7 +280,7 @@ def test_a_feature_no_tree_asks_about_contributes_nothing(tmp_path: Path) -> Non
     X[:, 3] = 0.0
     model = GradientBoostingRegressor(n_estimators=10, random_state=0).fit(X, y)
 
-    answer = explain(explainer(tmp_path, model, X, making.VALUE), X)
+    answer = explain(explainer(tmp_path, model, X, contracts.VALUE), X)
 
     assert not answer.contributions[:, 3].any()
 
@@ -298,7 +299,7 @@ def test_a_boosting_that_is_no_sum_of_its_trees_is_refused(estimator: Any, word:
     model = estimator.fit(X, y > 1)
 
     with pytest.raises(NotSupported, match=f"this GradientBoostingClassifier: .*{word}"):
-        explainer(tmp_path, model, X, making.classes(0, 1, positive=1))
+        explainer(tmp_path, model, X, contracts.classes(0, 1, positive=1))
 
 
 def test_a_regression_behind_a_logarithm_is_refused(tmp_path: Path) -> None:
@@ -307,14 +308,14 @@ def test_a_regression_behind_a_logarithm_is_refused(tmp_path: Path) -> None:
     model = HistGradientBoostingRegressor(max_iter=2, loss="poisson").fit(X, np.abs(y))
 
     with pytest.raises(NotSupported, match="loss='poisson'"):
-        explainer(tmp_path, model, X, making.VALUE)
+        explainer(tmp_path, model, X, contracts.VALUE)
 
 
 def test_a_missing_value_that_boosting_would_refuse_is_not_explained(tmp_path: Path) -> None:
     """There is no answer to explain; a made-up one would look like one."""
     X, y = table(9)
     model = GradientBoostingRegressor(n_estimators=2).fit(X, y)
-    explained = explainer(tmp_path, model, X, making.VALUE, nullable=True)
+    explained = explainer(tmp_path, model, X, contracts.VALUE, nullable=True)
     X[0, 0] = np.nan
 
     with pytest.raises(BugError, match="imputer"):

@@ -34,7 +34,7 @@ from model_server.output import Tier
 from model_server.parity.record import PARITY, OnnxParity, Parity
 from model_server.predictor import Predictor
 from model_server.serving.loaded import Wanted, build
-from tests.model_server import making
+from tests.bundles import contracts, writing
 from training.conversion import convert
 
 if TYPE_CHECKING:
@@ -44,14 +44,14 @@ RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(300, 3))
 TWO = (X[:, 0] + 0.5 * RANDOM.normal(size=300) > 0).astype(int)
 THREE = np.digitize(X[:, 0] + 0.3 * RANDOM.normal(size=300), [-0.5, 0.5])
-FEATURES = (*making.numbers(2), Feature(name="x2", dtype="float", nullable=True))
+FEATURES = (*contracts.numbers(2), Feature(name="x2", dtype="float", nullable=True))
 CONTRACTS = {
-    "two": Contract(features=FEATURES, output=making.classes(0, 1, positive=1)),
-    "three": Contract(features=FEATURES, output=making.classes(0, 1, 2)),
-    "value": Contract(features=FEATURES, output=making.VALUE),
+    "two": Contract(features=FEATURES, output=contracts.classes(0, 1, positive=1)),
+    "three": Contract(features=FEATURES, output=contracts.classes(0, 1, 2)),
+    "value": Contract(features=FEATURES, output=contracts.VALUE),
     "own": Contract(
         features=FEATURES,
-        output=making.classes(0, 1, positive=1).model_copy(update={"decision": "predict", "probabilities": False}),
+        output=contracts.classes(0, 1, positive=1).model_copy(update={"decision": "predict", "probabilities": False}),
     ),
 }
 FRAME = CONTRACTS["two"].frame_from_matrix(X)
@@ -61,16 +61,16 @@ TOLERANCE = 1e-6
 
 def opened(folder: Path, pipeline: Any, contract: Contract, extra: dict[str, bytes] | None = None) -> Predictor:
     """Write the bundle of a pipeline, with further files, and open it."""
-    rows = {"rows": GOLDEN.to_rows(), "outputs": making.outputs(pipeline, contract, GOLDEN.as_matrix())}
-    files = making.files(pipeline, rows | {"tolerance": 1e-9}) | (extra or {})
-    return Predictor(open_bundle(write(folder, making.manifest(contract), files, {})))
+    rows = {"rows": GOLDEN.to_rows(), "outputs": writing.outputs(pipeline, contract, GOLDEN.as_matrix())}
+    files = writing.files(pipeline, rows | {"tolerance": 1e-9}) | (extra or {})
+    return Predictor(open_bundle(write(folder, contracts.manifest(contract), files, {})))
 
 
 def predictor(pipeline: Any, contract: Contract) -> Predictor:
     """Open a pipeline that lies in no bundle yet, as training does."""
-    outputs = making.outputs(pipeline, contract, GOLDEN.as_matrix())
+    outputs = writing.outputs(pipeline, contract, GOLDEN.as_matrix())
     golden = Golden(rows=tuple(GOLDEN.to_rows()), outputs=outputs)
-    return Predictor(Bundle(Verified(Path(), making.manifest(contract), digest=""), pipeline, golden))
+    return Predictor(Bundle(Verified(Path(), contracts.manifest(contract), digest=""), pipeline, golden))
 
 
 def converted(pipeline: Any, contract: Contract) -> tuple[OnnxParity, bytes]:
@@ -193,13 +193,15 @@ TIERS = (Tier(name="low", at_least=0.0), Tier(name="mid", at_least=0.3), Tier(na
 @pytest.mark.parametrize(
     ("output", "answers", "rows"),
     [
-        (making.classes(0, 1, positive=1), [[0.5, 0.5], [0.50001, 0.49999], [0.5000001, 0.4999999]], [0, 2]),
-        (making.classes(0, 1, positive=0), [[0.5, 0.5], [0.6, 0.4]], [0]),
-        (making.classes(0, 1, 2), [[0.4, 0.4, 0.2], [0.2, 0.41, 0.39], [0.0000001, 0.4999998, 0.5]], [0, 2]),
-        (making.VALUE, [[0.5], [0.0]], []),
-        (making.VALUE.model_copy(update={"tiers": TIERS}), [[0.3], [0.31], [0.6000001], [0.0]], [0, 2, 3]),
+        (contracts.classes(0, 1, positive=1), [[0.5, 0.5], [0.50001, 0.49999], [0.5000001, 0.4999999]], [0, 2]),
+        (contracts.classes(0, 1, positive=0), [[0.5, 0.5], [0.6, 0.4]], [0]),
+        (contracts.classes(0, 1, 2), [[0.4, 0.4, 0.2], [0.2, 0.41, 0.39], [0.0000001, 0.4999998, 0.5]], [0, 2]),
+        (contracts.VALUE, [[0.5], [0.0]], []),
+        (contracts.VALUE.model_copy(update={"tiers": TIERS}), [[0.3], [0.31], [0.6000001], [0.0]], [0, 2, 3]),
         (
-            making.VALUE.model_copy(update={"tiers": (Tier(name="low", at_least=0.0), Tier(name="far", at_least=1e6))}),
+            contracts.VALUE.model_copy(
+                update={"tiers": (Tier(name="low", at_least=0.0), Tier(name="far", at_least=1e6))}
+            ),
             [[1e6 + 0.5], [1e6 + 3]],
             [0],
         ),
@@ -224,14 +226,14 @@ def test_missing_values_that_reach_the_estimator_are_scikit_learn_s(served: Load
 def test_a_value_that_a_step_refuses_is_refused(tmp_path: Path) -> None:
     """The contract admits a category that the encoder has never seen; scikit-learn says what becomes of it."""
     plan = Feature(name="plan", dtype="string", categories=("basic", "plus", "pro"))
-    contract = Contract(features=(plan, *making.numbers(1)), output=making.VALUE)
+    contract = Contract(features=(plan, *contracts.numbers(1)), output=contracts.VALUE)
     seen = contract.frame([[("basic", "plus")[at % 2], float(at)] for at in range(40)])
     columns = ColumnTransformer([("plans", OrdinalEncoder(), ["plan"]), ("rest", "passthrough", ["x0"])])
     pipeline = make_pipeline(columns, DecisionTreeRegressor(random_state=0))
     pipeline.fit(seen.as_dataframe(), np.arange(40.0))
-    outputs = making.outputs(pipeline, contract, seen.as_dataframe())
+    outputs = writing.outputs(pipeline, contract, seen.as_dataframe())
     golden = Golden(rows=tuple(seen.to_rows()), outputs=outputs)
-    plain = Predictor(Bundle(Verified(tmp_path, making.manifest(contract), digest=""), pipeline, golden))
+    plain = Predictor(Bundle(Verified(tmp_path, contracts.manifest(contract), digest=""), pipeline, golden))
     made, content = convert(plain, seen, TOLERANCE)
     assert content is not None, made.reason
     model = ConvertedModel(

@@ -24,7 +24,7 @@ from model_server.parity.probes import LOADING, UNKNOWN_TEXT, probes
 from model_server.parity.record import PARITY, Parity, recorded
 from model_server.parity.thresholds import neighbours
 from model_server.predictor import Fitted, Predictor
-from tests.model_server import making
+from tests.bundles import contracts, writing
 from tests.model_server.published import published, schema
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ NUMBERS = Contract(
         Feature(name="b", dtype="float", minimum=-3, maximum=3, nullable=True),
         Feature(name="c", dtype="float"),
     ),
-    output=making.classes(0, 1, positive=1),
+    output=contracts.classes(0, 1, positive=1),
 )
 FRAME = NUMBERS.frame_from_matrix(X.clip(-3, 3))
 MIXED = Contract(
@@ -50,7 +50,7 @@ MIXED = Contract(
         Feature(name="paid", dtype="bool"),
         Feature(name="charge", dtype="float", minimum=0, maximum=500, nullable=True),
     ),
-    output=making.VALUE,
+    output=contracts.VALUE,
 )
 CUSTOMERS = MIXED.frame(
     [[i % 121, ("basic", "plus")[i % 2], "ok", i % 3 == 0, None if i % 9 == 0 else 2.5 * (i % 200)] for i in range(300)]
@@ -86,17 +86,17 @@ def customers(words: Any) -> Any:
 
 def predictor(pipeline: Any, contract: Contract, golden: Frame) -> Predictor:
     """Open a pipeline that lies in no bundle yet, as training does."""
-    outputs = making.outputs(pipeline, contract, making.fitting_input(golden))
+    outputs = writing.outputs(pipeline, contract, writing.fitting_input(golden))
     rows = Golden(rows=tuple(golden.to_rows()), outputs=outputs)
-    return Predictor(Bundle(Verified(Path(), making.manifest(contract), digest=""), pipeline, rows))
+    return Predictor(Bundle(Verified(Path(), contracts.manifest(contract), digest=""), pipeline, rows))
 
 
 def written(directory: Path, pipeline: Any, contract: Contract, golden: Frame, record: bytes | None) -> Predictor:
     """Write the bundle of a pipeline with a record, and open it."""
-    outputs = making.outputs(pipeline, contract, making.fitting_input(golden))
-    files = making.files(pipeline, {"rows": golden.to_rows(), "outputs": outputs, "tolerance": 1e-9})
+    outputs = writing.outputs(pipeline, contract, writing.fitting_input(golden))
+    files = writing.files(pipeline, {"rows": golden.to_rows(), "outputs": outputs, "tolerance": 1e-9})
     files |= {} if record is None else {PARITY: record}
-    return Predictor(open_bundle(write(directory / "1.0.0", making.manifest(contract), files, {})))
+    return Predictor(open_bundle(write(directory / "1.0.0", contracts.manifest(contract), files, {})))
 
 
 def bytes_of(record: Parity) -> bytes:
@@ -145,7 +145,7 @@ def test_what_is_left_to_scikit_learn_is_named() -> None:
     """A compiled pipeline may be compiled in part."""
     bins = KBinsDiscretizer(3, encode="ordinal", quantile_method="linear")
     pipeline = make_pipeline(StandardScaler(), bins, LinearRegression()).fit(X, X[:, 0])
-    contract = Contract(features=making.numbers(3), output=making.VALUE)
+    contract = Contract(features=contracts.numbers(3), output=contracts.VALUE)
     record = measure(predictor(pipeline, contract, contract.frame_from_matrix(X[:16])), contract.frame_from_matrix(X))
 
     assert (record.used, record.left) == (True, ("KBinsDiscretizer",))
@@ -372,7 +372,7 @@ def test_a_record_does_not_excuse_from_the_comparison_at_load(tmp_path: Path) ->
 def test_a_pipeline_that_cannot_be_compiled_says_why() -> None:
     """So that somebody may mend it."""
     pipeline = make_pipeline(StandardScaler().set_output(transform="pandas"), LinearRegression()).fit(X, X[:, 0])
-    contract = Contract(features=making.numbers(3), output=making.VALUE)
+    contract = Contract(features=contracts.numbers(3), output=contracts.VALUE)
     record = measure(predictor(pipeline, contract, contract.frame_from_matrix(X[:4])), contract.frame_from_matrix(X))
 
     assert record == Parity(used=False, reason="cannot be compiled: StandardScaler gives out a table")
@@ -391,7 +391,7 @@ class Moody(LinearRegression):  # type: ignore[misc]  # scikit-learn ships no ty
 
 def test_a_step_that_fails_in_its_own_way_stops_nothing() -> None:
     """A comparison is no reason not to serve."""
-    contract = Contract(features=making.numbers(3), output=making.VALUE)
+    contract = Contract(features=contracts.numbers(3), output=contracts.VALUE)
     asked = predictor(Moody().fit(X, X[:, 0]), contract, contract.frame_from_matrix(X[:4]))
 
     assert measure(asked, contract.frame_from_matrix(X)).reason == "cannot be compared: LookupError"
@@ -400,7 +400,7 @@ def test_a_step_that_fails_in_its_own_way_stops_nothing() -> None:
 def test_labels_of_an_estimator_without_probabilities_are_compared() -> None:
     """They are all that it answers."""
     output = Output(target="y", task="classification", classes=(0, 1), decision="predict", probabilities=False)
-    contract = Contract(features=making.numbers(3), output=output)
+    contract = Contract(features=contracts.numbers(3), output=output)
     ridge = RidgeClassifier().fit(X, TWO)
     record = measure(predictor(ridge, contract, contract.frame_from_matrix(X[:9])), contract.frame_from_matrix(X))
 

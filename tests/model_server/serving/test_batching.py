@@ -31,13 +31,19 @@ Rows = list[float]
 
 @dataclass
 class Model:
-    """A model that multiplies by its key, and remembers what it was asked."""
+    """A model that multiplies by its key, and remembers what it was asked.
+
+    Attributes:
+        handed: Of each batch that was handed on, its key, its results, and which of ``asked`` were answered by then.
+        asked: Requests whose answers the test wants to see among ``handed``.
+    """
 
     calls: list[tuple[float, Rows]] = field(default_factory=list)
     threads: set[str] = field(default_factory=set)
     gate: threading.Event | None = None
     quick: frozenset[float] = frozenset()
-    handed: list[tuple[float, int]] = field(default_factory=list)
+    handed: list[tuple[float, int, list[bool]]] = field(default_factory=list)
+    asked: list[asyncio.Future[Rows]] = field(default_factory=list)
 
     def run(self, key: float, items: Sequence[Rows]) -> list[Rows | Exception]:
         """Answer a batch."""
@@ -59,8 +65,8 @@ class Model:
         return [row for part in parts for row in part]
 
     def handed_on(self, key: float, results: Sequence[Rows | Exception]) -> None:
-        """Note it."""
-        self.handed.append((key, len(results)))
+        """Note it, and who has its answer already."""
+        self.handed.append((key, len(results), [future.done() for future in self.asked]))
 
     def is_quick(self, key: float) -> bool:
         """As the test says."""
@@ -238,6 +244,44 @@ def test_no_more_calls_run_at_once_than_threads(executor: ThreadPoolExecutor) ->
 
     run(main)
     assert model.sizes == [1, 1, 2]
+
+
+# --- what is handed on ------------------------------------------------------------------------------------------------
+
+
+def test_a_batch_is_handed_on_once_after_its_answers(make: Make, model: Model) -> None:
+    """What watches batches must not be able to keep an answer back."""
+
+    async def main() -> None:
+        batcher = make()
+        model.asked = [ask(batcher, 1.0, 1, 2), ask(batcher, 1.0, 3), ask(batcher, 1.0, 4)]
+        await gathered(*model.asked)
+
+    run(main)
+    assert model.handed == [(1.0, 3, [True, True, True])]
+
+
+def test_each_slice_is_handed_on(make: Make, model: Model) -> None:
+    """A slice is a batch; with the last of them the request has its answer."""
+
+    async def main() -> None:
+        model.asked = [ask(make(batch_rows=10), 1.0, *range(25))]
+        await model.asked[0]
+
+    run(main)
+    assert model.handed == [(1.0, 1, [False]), (1.0, 1, [False]), (1.0, 1, [True])]
+
+
+def test_a_batch_that_failed_is_not_handed_on(make: Make, model: Model) -> None:
+    """Its requests run again one by one, and each of those is handed on, with its answer or its error."""
+
+    async def main() -> None:
+        batcher = make()
+        await gathered(*(ask(batcher, 1.0, value) for value in (1, POISON, 3)))
+
+    run(main)
+    assert model.sizes == [3, 1, 1, 1]
+    assert [(key, n_results) for key, n_results, _ in model.handed] == [(1.0, 1)] * 3
 
 
 # --- large requests ---------------------------------------------------------------------------------------------------

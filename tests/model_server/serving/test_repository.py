@@ -31,16 +31,17 @@ from model_server.errors import (
 from model_server.serving.loaded import Wanted, build
 from model_server.serving.repository import BundleRepository
 from model_server.telemetry.metrics import Metrics
-from tests.model_server import making
-from tests.model_server.edge import bundles
-from tests.model_server.edge.bundles import NUMBERS, TOKEN, promote, registry_of_two, serving, wait_for
+from tests.bundles import catalogue, contracts, writing
+from tests.bundles.catalogue import NUMBERS, promote, write_two_versions
+from tests.bundles.estimators import LoadCounting, RaisingWhenOpened, Waiting
+from tests.bundles.live_server import TOKEN, serving, wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import httpx
 
-    from tests.model_server.edge.bundles import LiveServer
+    from tests.bundles.live_server import LiveServer
 
 ADMIN = {"x-admin-token": TOKEN}
 
@@ -72,7 +73,7 @@ def test_a_bundle_is_built_from_its_folder(written: Path) -> None:
 
 def test_a_registry_gives_what_is_in_production_or_what_was_asked_for(tmp_path: Path) -> None:
     """A version in the settings is stronger than the pointer, for an operator who allows what is not approved."""
-    root = registry_of_two(tmp_path)
+    root = write_two_versions(tmp_path)
 
     assert build(Wanted(str(root), "linear")).version == "1.0.0"
     assert build(Wanted(str(root), "linear", "2.0.0", allow_unapproved=True)).version == "2.0.0"
@@ -101,7 +102,7 @@ def test_another_version_than_the_wanted_is_not_loaded(written: Path) -> None:
 
 def test_a_changed_file_is_not_opened(tmp_path: Path) -> None:
     """Unpickling runs code, so the hash comes first."""
-    directory = bundles.write_linear(tmp_path / "linear" / "1.0.0").directory
+    directory = catalogue.write("linear", tmp_path / "linear" / "1.0.0").directory
     pipeline = directory / "pipeline.joblib"
     pipeline.chmod(0o644)
     pipeline.write_bytes(pipeline.read_bytes()[:-1] + b"x")
@@ -112,10 +113,10 @@ def test_a_changed_file_is_not_opened(tmp_path: Path) -> None:
 
 def test_a_model_that_answers_otherwise_than_in_training_is_not_served(tmp_path: Path) -> None:
     """The text names what differs and by how much."""
-    contract = Contract(features=making.numbers(2), output=making.VALUE)
+    contract = Contract(features=contracts.numbers(2), output=contracts.VALUE)
     golden = {"rows": [[1.0, 0.0]], "outputs": {"value": [-5.0]}, "tolerance": 1e-9}
-    content = making.files(bundles.Waiting().fit(np.zeros((1, 2))), golden)
-    write(tmp_path / "odd" / "1.0.0", making.manifest(contract), content, {})
+    content = writing.files(Waiting().fit(np.zeros((1, 2))), golden)
+    write(tmp_path / "odd" / "1.0.0", contracts.manifest(contract), content, {})
 
     with pytest.raises(GoldenMismatch, match=r"does not answer its golden rows .*FAIL golden value: observed 6"):
         build(Wanted(str(tmp_path / "odd" / "1.0.0")))
@@ -123,12 +124,12 @@ def test_a_model_that_answers_otherwise_than_in_training_is_not_served(tmp_path:
 
 def test_another_scikit_learn_is_refused_unless_accepted(tmp_path: Path) -> None:
     """A warning in the log is the price."""
-    directory = bundles.write_linear(tmp_path / "linear" / "1.0.0").directory
+    directory = catalogue.write("linear", tmp_path / "linear" / "1.0.0").directory
 
     def age(manifest: dict[str, Any]) -> None:
         manifest["libraries"]["scikit-learn"] = "1.2.0"
 
-    making.rewrite_manifest(directory, age)
+    writing.rewrite_manifest(directory, age)
 
     with pytest.raises(BundleIncompatible, match=r"1\.2\.0 in training"):
         build(Wanted(str(directory)))
@@ -154,7 +155,7 @@ def test_before_the_first_load_nothing_is_served() -> None:
 
 def test_a_failed_load_leaves_what_was_served(tmp_path: Path) -> None:
     """The old bundle serves on; the failure is counted."""
-    root = registry_of_two(tmp_path)
+    root = write_two_versions(tmp_path)
 
     async def steps() -> None:
         repo = repository(Wanted(str(root), "linear"))
@@ -189,9 +190,9 @@ def test_a_first_load_that_fails_says_why_in_a_word(tmp_path: Path) -> None:
 @pytest.mark.parametrize("how", ["ValueError", "MemoryError", "SystemExit", "KeyboardInterrupt", "CancelledError"])
 def test_whatever_unpickling_raises_is_a_failed_load(how: str, tmp_path: Path) -> None:
     """A bundle runs code of its own: it must neither end the process nor leave it waiting."""
-    contract = Contract(features=making.numbers(1), output=making.VALUE)
-    content = making.files(bundles.Exiting(how), {"rows": [[0.0]], "outputs": {"value": [0.0]}, "tolerance": 0.0})
-    write(tmp_path / "odd" / "1.0.0", making.manifest(contract), content, {})
+    contract = Contract(features=contracts.numbers(1), output=contracts.VALUE)
+    content = writing.files(RaisingWhenOpened(how), {"rows": [[0.0]], "outputs": {"value": [0.0]}, "tolerance": 0.0})
+    write(tmp_path / "odd" / "1.0.0", contracts.manifest(contract), content, {})
 
     async def steps() -> None:
         repo = repository(Wanted(str(tmp_path / "odd" / "1.0.0")))
@@ -250,7 +251,7 @@ def test_only_the_served_version_is_found(written: Path) -> None:
 
 def test_reloads_come_one_after_the_other(tmp_path: Path) -> None:
     """The last one asked for decides, however long each takes."""
-    root = registry_of_two(tmp_path)
+    root = write_two_versions(tmp_path)
 
     async def steps() -> None:
         repo = repository(Wanted(str(root), "linear"))
@@ -278,7 +279,7 @@ def info(service: LiveServer) -> list[str]:
 
 def test_no_answer_of_200_mixes_two_versions_over_20_reloads(tmp_path: Path) -> None:
     """All succeed, and the numbers of each are those of the version that its body and its header name."""
-    root = registry_of_two(tmp_path)
+    root = write_two_versions(tmp_path)
     factors = {"1.0.0": 1.0, "2.0.0": 10.0}
     path = "/v1/models/linear:predict"
     with serving(root, "--model_name=linear") as service:
@@ -318,7 +319,7 @@ def test_no_answer_of_200_mixes_two_versions_over_20_reloads(tmp_path: Path) -> 
 
 def test_a_failed_reload_answers_503_and_the_old_bundle_serves(tmp_path: Path) -> None:
     """With the reason, for whoever holds the token; retrying would not help."""
-    root = registry_of_two(tmp_path)
+    root = write_two_versions(tmp_path)
     with serving(root, "--model_name=linear") as service:
         promote(root, "9.9.9")
 
@@ -337,7 +338,7 @@ def test_after_a_first_load_that_failed_a_reload_opens_every_door(tmp_path: Path
     with serving(root, "--model_name=linear", "--require_model=false", ready=False) as service:
         wait_for(lambda: "failed" in service.http.get("/v1/models/linear").text or _failed(service))
         assert service.http.post("/v1/models/linear:predict", json={"instances": NUMBERS}).status_code == 503
-        registry_of_two(root)
+        write_two_versions(root)
 
         assert service.http.post("/admin/reload", headers=ADMIN).status_code == 200
         assert service.http.get("/v1/models").json() == {"models": ["linear"]}
@@ -351,10 +352,11 @@ def _failed(service: LiveServer) -> bool:
 
 def test_the_pipeline_is_opened_once_however_many_requests_come(tmp_path: Path) -> None:
     """The pickle itself counts; a reload opens it again."""
-    contract = Contract(features=making.numbers(2), output=making.VALUE)
-    pipeline = bundles.Opened().fit(np.zeros((2, 2)))
-    bundles.publish(tmp_path / "opened" / "1.0.0", pipeline, contract, contract.frame([[1.0, 0.0]]))
-    before = bundles.Opened.times
+    contract = Contract(features=contracts.numbers(2), output=contracts.VALUE)
+    pipeline = LoadCounting().fit(np.zeros((2, 2)))
+    described = contracts.manifest(contract, name="opened")
+    writing.bundle(tmp_path / "opened" / "1.0.0", pipeline, described, contract.frame([[1.0, 0.0]]))
+    before = LoadCounting.times
     with serving(tmp_path / "opened" / "1.0.0") as service:
         connection = http.client.HTTPConnection("127.0.0.1", service.running.http_port)
         statuses = []
@@ -364,9 +366,9 @@ def test_the_pipeline_is_opened_once_however_many_requests_come(tmp_path: Path) 
                 statuses.append(response.status)
                 response.read()
         connection.close()
-        assert bundles.Opened.times == before + 1
+        assert LoadCounting.times == before + 1
         assert service.http.post("/admin/reload", headers=ADMIN).status_code == 200
-        assert bundles.Opened.times == before + 2
+        assert LoadCounting.times == before + 2
 
     assert statuses == [200] * 1000
 
@@ -394,7 +396,7 @@ def test_the_model_is_unloaded_and_loaded_over_http(written: Path) -> None:
 
 def test_a_bundle_may_vanish_while_it_is_served(tmp_path: Path) -> None:
     """It is in memory; only the next load will miss it."""
-    directory = bundles.write_linear(tmp_path / "linear" / "1.0.0").directory
+    directory = catalogue.write("linear", tmp_path / "linear" / "1.0.0").directory
     with serving(directory) as service:
         shutil.rmtree(directory)
 

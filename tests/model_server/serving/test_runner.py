@@ -22,7 +22,7 @@ from model_server.serving.runner import QUICK_S, BatchKey, BatchRunner, Pace
 from model_server.serving.tensors import Tensor
 from model_server.telemetry.metrics import Metrics
 from model_server.wire.tensors import decode_raw
-from tests.model_server.edge.bundles import NUMBERS, PEOPLE
+from tests.bundles.catalogue import NUMBERS, PEOPLE
 
 if TYPE_CHECKING:
     from model_server.serving.loaded import LoadedBundle

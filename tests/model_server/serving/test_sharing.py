@@ -3,63 +3,24 @@
 from __future__ import annotations
 
 import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import grpc
 import numpy as np
 import pytest
-from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 
-from tests.model_server.edge import bundles
-from tests.model_server.edge.bundles import serving, wait_for
+from tests.bundles import catalogue
+from tests.bundles.live_server import TOKEN, serving, wait_for
+from tests.model_server.waiting import Blocked, ask, call
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from concurrent.futures import ThreadPoolExecutor
     from pathlib import Path
 
-    from tests.model_server.edge.bundles import LiveServer
+    from tests.bundles.live_server import LiveServer
 
-V1 = "/v1/models/waiting:predict"
 V2 = "/v2/models/waiting/infer"
-
-
-def ask(service: LiveServer, *rows: list[Any]) -> Any:
-    """Ask the waiting model for some rows: the first value is answered, the second is how many seconds it takes."""
-    return service.http.post(V1, json={"instances": list(rows)})
-
-
-def call(service: LiveServer, row: list[float], **more: Any) -> Any:
-    """Ask it over gRPC."""
-    part = pb.ModelInferRequest.InferInputTensor(name="x", datatype="FP64", shape=[1, 2])
-    part.contents.fp64_contents.extend(row)
-    return service.stub.ModelInfer(pb.ModelInferRequest(model_name="waiting", inputs=[part]), **more)
-
-
-class Blocked:
-    """A server whose one thread is busy for a while, so that what comes meanwhile is queued."""
-
-    def __init__(self, service: LiveServer, pool: ThreadPoolExecutor, seconds: float, n_rows: int = 1) -> None:
-        """Send the request that blocks, and wait until the model has it."""
-        self.service = service
-        calls = self.calls
-        self.asked = pool.submit(ask, service, *[[9.0, seconds]] * n_rows)
-        wait_for(lambda: service.value("model_server_requests_in_flight") == 1)
-        time.sleep(0.1)
-        assert self.calls == calls
-
-    @property
-    def calls(self) -> float:
-        """Model calls so far."""
-        return self.service.value("model_server_inference_seconds_count", model_version="1.0.0")
-
-
-@pytest.fixture
-def pool() -> Iterator[ThreadPoolExecutor]:
-    """Clients."""
-    with ThreadPoolExecutor(8) as clients:
-        yield clients
 
 
 def test_every_protocol_shares_a_model_call(written: Path, pool: ThreadPoolExecutor) -> None:
@@ -151,7 +112,7 @@ def test_a_cancelled_call_touches_no_neighbour(written: Path, pool: ThreadPoolEx
 def test_a_queued_request_is_answered_by_what_it_came_to(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
     """A reload while it waits serves the next one; its own answer is of one version throughout."""
     for version in ("1.0.0", "2.0.0"):
-        bundles.write_waiting(tmp_path / "waiting" / version)
+        catalogue.write("waiting", tmp_path / "waiting" / version, version=version)
     production = tmp_path / "waiting" / "production"
     production.write_text("1.0.0\n")
     with serving(tmp_path, "--model_name=waiting", "--app_env=local") as service:
@@ -159,7 +120,7 @@ def test_a_queued_request_is_answered_by_what_it_came_to(tmp_path: Path, pool: T
         queued = pool.submit(ask, service, [1.0, 0.0])
         wait_for(lambda: service.value("model_server_requests_in_flight") == 2)
         production.write_text("2.0.0\n")
-        headers = {"x-admin-token": bundles.TOKEN}
+        headers = {"x-admin-token": TOKEN}
         assert service.http.post("/admin/reload", headers=headers).status_code == 200
         later = pool.submit(ask, service, [1.0, 0.0])
 

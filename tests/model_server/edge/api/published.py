@@ -6,23 +6,23 @@ anyway, which is for a new prefix or a new major version.
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 from model_server.edge.api.described import Described
 from model_server.edge.api.openapi import document
-from tests.model_server.edge import facade_bundles as bundles
+from tests.bundles.catalogue import CATALOGUE, CUSTOMER, FLOWER, MASS
 from tests.model_server.edge.api.breaking import breaks
+from tests.model_server.published import read, without, write
 
 FOLDER = Path(__file__).parent / "snapshots"
 
 MODELS: dict[str, Described] = {
-    "vector": Described("cells", bundles.cells_manifest(), tuple(bundles.MASS), explains=True),
-    "risk": Described("churn", bundles.customers_manifest(), tuple(bundles.CUSTOMER.values()), explains=True),
-    "classes": Described("flowers", bundles.flowers_manifest(), tuple(bundles.FLOWER.values()), explains=True),
-    "value": Described("costs", bundles.costs_manifest(), (80.0, 2, False), explains=True),
+    "vector": Described("cells", CATALOGUE["cells"].manifest, tuple(MASS), explains=True),
+    "risk": Described("churn", CATALOGUE["churn"].manifest, tuple(CUSTOMER.values()), explains=True),
+    "classes": Described("flowers", CATALOGUE["flowers"].manifest, tuple(FLOWER.values()), explains=True),
+    "value": Described("costs", CATALOGUE["costs"].manifest, (80.0, 2, False), explains=True),
 }
 _WORDS = {"description", "summary", "title", "examples"}
 
@@ -31,26 +31,12 @@ def today(name: str) -> Any:
     """Give today's document without what may change freely: words, examples and the server's version."""
     whole = document(MODELS[name])
     del whole["info"], whole["tags"]
-    return _without_words(whole)
-
-
-def _without_words(part: Any) -> Any:
-    if isinstance(part, list):
-        return [_without_words(item) for item in part]
-    if not isinstance(part, dict):
-        return part
-    kept = {key: value for key, value in part.items() if key not in _WORDS or _is_property(value)}
-    return {key: _without_words(value) for key, value in kept.items()}
-
-
-def _is_property(value: Any) -> bool:
-    # A property may be called description or title; then its value is a schema, not words or a table of examples.
-    return isinstance(value, dict) and ("type" in value or "$ref" in value)
+    return without(_WORDS, whole)
 
 
 def published(name: str) -> Any:
     """Read the document that was published."""
-    return json.loads(FOLDER.joinpath(f"{name}.json").read_text("utf-8"))
+    return read(FOLDER, name)
 
 
 def main(argv: list[str]) -> int:
@@ -60,13 +46,11 @@ def main(argv: list[str]) -> int:
         1 when they break clients and that was not asked for, else 0.
     """
     for name in MODELS:
-        path = FOLDER / f"{name}.json"
-        broken = breaks(published(name), today(name)) if path.exists() else []
+        broken = breaks(published(name), today(name)) if FOLDER.joinpath(f"{name}.json").exists() else []
         if broken and "--breaking" not in argv:
             print("\n".join(broken), file=sys.stderr)  # noqa: T201 - a command
             return 1
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(today(name), indent=1, sort_keys=True) + "\n", "utf-8")
+        write(FOLDER, name, today(name))
     return 0
 
 

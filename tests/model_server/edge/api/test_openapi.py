@@ -25,8 +25,9 @@ from model_server.errors import ANSWERED
 from model_server.manifest import Serving
 from model_server.serving.datatypes import DATATYPES
 from model_server.telemetry.metrics import Metrics
-from tests.model_server.edge import bundles
-from tests.model_server.edge import facade_bundles as models
+from tests.bundles import catalogue
+from tests.bundles.catalogue import CATALOGUE, CUSTOMER, MASS
+from tests.bundles.live_server import TOKEN, load_settings, serving
 from tests.model_server.edge.api import published
 from tests.model_server.edge.api.breaking import breaks
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from tests.model_server.edge.bundles import LiveServer
+    from tests.bundles.live_server import LiveServer
 
     Serve = Callable[[str], LiveServer]
     Operations = Iterator[tuple[str, str, dict[str, Any]]]
@@ -126,8 +127,8 @@ def test_what_is_asked_without_a_body_answers_as_documented(facade: Serve, model
 
 def test_admin_routes_answer_as_documented(tmp_path: Path) -> None:
     """With the token of the security scheme, and refused without it."""
-    models.write_echoed(tmp_path / "echo")
-    with bundles.serving(tmp_path / "echo", "--log_level=ERROR") as service:
+    catalogue.write("echo", tmp_path / "echo")
+    with serving(tmp_path / "echo", "--log_level=ERROR") as service:
         page = page_of(service.http)
         scheme = page["components"]["securitySchemes"]["adminToken"]
         paths = [path for _, path, operation in operations(page) if operation.get("security") == [{"adminToken": []}]]
@@ -137,7 +138,7 @@ def test_admin_routes_answer_as_documented(tmp_path: Path) -> None:
         ]
         for path in paths:
             operation = page["paths"][path]["post"]
-            answers = [service.http.post(address(path, page), headers=h) for h in ({}, {scheme["name"]: bundles.TOKEN})]
+            answers = [service.http.post(address(path, page), headers=h) for h in ({}, {scheme["name"]: TOKEN})]
             assert [answer.status_code for answer in answers] == [403, 200]
             for answer in answers:
                 assert flaws(page, answer_schema(operation, page, answer.status_code), answer.json()) == []
@@ -166,7 +167,7 @@ def test_refusals_have_the_documented_body(facade: Serve, method: str, path: str
 
 def test_not_ready_has_the_documented_body(tmp_path: Path) -> None:
     """The same form with a detail; before a bundle is loaded the document knows no bodies of a model."""
-    with bundles.serving(tmp_path, "--require_model=false", "--log_level=ERROR", ready=False) as service:
+    with serving(tmp_path, "--require_model=false", "--log_level=ERROR", ready=False) as service:
         page = page_of(service.http)
         response = service.http.get("/ready")
         assert (response.status_code, response.headers["retry-after"]) == (503, "1")
@@ -202,21 +203,21 @@ def test_the_answers_that_pass_by_themselves_document_retry_after() -> None:
 BAD_BODIES: list[tuple[str, Any]] = [
     ("cells", {}),
     ("cells", {"features": []}),
-    ("cells", {"features": models.MASS[:2]}),
-    ("cells", {"features": [*models.MASS, 1.0]}),
-    ("cells", {"features": [-1.0, *models.MASS[1:]]}),
-    ("cells", {"features": ["17.99", *models.MASS[1:]]}),
-    ("cells", {"features": [None, *models.MASS[1:]]}),
-    ("cells", {"features": models.MASS, "more": 1}),
-    ("cells", {"features": [1e31, *models.MASS[1:]]}),
-    ("churn", models.CUSTOMER | {"tenure": 121}),
-    ("churn", models.CUSTOMER | {"tenure": 14.5}),
-    ("churn", models.CUSTOMER | {"tenure": "14"}),
-    ("churn", models.CUSTOMER | {"contract_type": "weekly"}),
-    ("churn", models.CUSTOMER | {"senior_citizen": 0}),
-    ("churn", models.CUSTOMER | {"surprise": 0}),
-    ("churn", models.CUSTOMER | {"explain": "yes"}),
-    ("churn", models.CUSTOMER | {"request_id": "x" * 129}),
+    ("cells", {"features": MASS[:2]}),
+    ("cells", {"features": [*MASS, 1.0]}),
+    ("cells", {"features": [-1.0, *MASS[1:]]}),
+    ("cells", {"features": ["17.99", *MASS[1:]]}),
+    ("cells", {"features": [None, *MASS[1:]]}),
+    ("cells", {"features": MASS, "more": 1}),
+    ("cells", {"features": [1e31, *MASS[1:]]}),
+    ("churn", CUSTOMER | {"tenure": 121}),
+    ("churn", CUSTOMER | {"tenure": 14.5}),
+    ("churn", CUSTOMER | {"tenure": "14"}),
+    ("churn", CUSTOMER | {"contract_type": "weekly"}),
+    ("churn", CUSTOMER | {"senior_citizen": 0}),
+    ("churn", CUSTOMER | {"surprise": 0}),
+    ("churn", CUSTOMER | {"explain": "yes"}),
+    ("churn", CUSTOMER | {"request_id": "x" * 129}),
     ("costs", {"size": "80", "rooms": 2, "new": True}),
     ("costs", {"size": 80, "rooms": 2}),
 ]
@@ -239,7 +240,9 @@ def test_vectors_have_thirty_numbers(facade: Serve) -> None:
         form["properties"].get("features") for form in schemas["PredictRequest"]["anyOf"]
     ]
     assert (schemas["Vector"]["minItems"], schemas["Vector"]["maxItems"]) == (30, 30)
-    assert [part["title"] for part in schemas["Vector"]["prefixItems"]] == list(models.cells_manifest().contract.names)
+    assert [part["title"] for part in schemas["Vector"]["prefixItems"]] == list(
+        CATALOGUE["cells"].manifest.contract.names
+    )
 
 
 def test_named_values_are_described(facade: Serve) -> None:
@@ -253,7 +256,7 @@ def test_named_values_are_described(facade: Serve) -> None:
         "examples": [14],
     }
     assert request["properties"]["contract_type"]["enum"] == ["month-to-month", "one-year", "two-year"]
-    assert request["required"] == list(models.CUSTOMER)
+    assert request["required"] == list(CUSTOMER)
     assert request["additionalProperties"] is False
 
 
@@ -284,15 +287,15 @@ def test_a_feature_is_described_as_it_is_checked(feature: Feature, schema: dict[
 
 def test_examples_that_break_the_contract_are_not_shown() -> None:
     """Then the first golden row is, which the model is known to take."""
-    contract = models.costs_manifest().contract
+    contract = CATALOGUE["costs"].manifest.contract
     assert example_row(contract, [1.0, 2, True]) == [1.0, 2, True]
-    churn = models.customers_manifest().contract
-    assert example_row(churn, []) == list(models.CUSTOMER.values())
+    churn = CATALOGUE["churn"].manifest.contract
+    assert example_row(churn, []) == list(CUSTOMER.values())
 
 
 def test_options_that_are_features_are_not_documented_as_options() -> None:
     """The contract's own names come first."""
-    manifest = models.echoed_manifest("explain", "request_id")
+    manifest = catalogue.echo("explain", "request_id").manifest
     assert predict_examples(manifest, [0.5, 0.5, 0.5]).keys() == {"named"}
     properties = facade_schemas(manifest)["PredictRequest"]["properties"]
     assert {schema["type"] for schema in properties.values()} == {"number"}
@@ -309,7 +312,7 @@ def test_every_documented_route_exists(facade: Serve) -> None:
 
 def test_every_route_is_documented() -> None:
     """KServe's routes and ours, by method."""
-    server = BundleServer(bundles.load_settings(Path()), Metrics(CollectorRegistry()))
+    server = BundleServer(load_settings(Path()), Metrics(CollectorRegistry()))
     app = server.app._app  # noqa: SLF001 - nothing but a test needs the app behind the gate
     assert isinstance(app, FastAPI)
     with warnings.catch_warnings():
@@ -338,8 +341,8 @@ def test_the_document_is_valid(model: str | None) -> None:
 def test_bare_labels_are_documented(facade: Serve, tmp_path: Path) -> None:
     """With --v1_output label, v1 predictions are what they are."""
     del facade
-    models.write_flowers(tmp_path / "flowers")
-    with bundles.serving(tmp_path / "flowers", "--v1_output=label", "--log_level=ERROR") as service:
+    catalogue.write("flowers", tmp_path / "flowers")
+    with serving(tmp_path / "flowers", "--v1_output=label", "--log_level=ERROR") as service:
         page = page_of(service.http)
         path = "/v1/models/{model_name}:predict"
         operation = page["paths"][path]["post"]
@@ -351,11 +354,11 @@ def test_bare_labels_are_documented(facade: Serve, tmp_path: Path) -> None:
 
 def test_the_document_follows_a_reload(tmp_path: Path) -> None:
     """The version that is served now is the one on the pages."""
-    registry = bundles.registry_of_two(tmp_path)
-    with bundles.serving(registry, "--model_name=linear", "--log_level=ERROR") as service:
+    registry = catalogue.write_two_versions(tmp_path)
+    with serving(registry, "--model_name=linear", "--log_level=ERROR") as service:
         assert "version `1.0.0`" in page_of(service.http)["info"]["description"]
-        bundles.promote(registry, "2.0.0")
-        assert service.http.post("/admin/reload", headers={"x-admin-token": bundles.TOKEN}).status_code == 200
+        catalogue.promote(registry, "2.0.0")
+        assert service.http.post("/admin/reload", headers={"x-admin-token": TOKEN}).status_code == 200
         assert "version `2.0.0`" in page_of(service.http)["info"]["description"]
 
 
@@ -383,15 +386,15 @@ def test_only_the_pages_own_files_are_given(facade: Serve) -> None:
 
 def test_the_pages_can_be_turned_off(tmp_path: Path) -> None:
     """By the setting that KServe has for it."""
-    models.write_echoed(tmp_path / "echo")
-    with bundles.serving(tmp_path / "echo", "--enable_docs_url=false", "--log_level=ERROR") as service:
+    catalogue.write("echo", tmp_path / "echo")
+    with serving(tmp_path / "echo", "--enable_docs_url=false", "--log_level=ERROR") as service:
         assert {path: service.http.get(path).status_code for path in PAGES} == dict.fromkeys(PAGES, 404)
 
 
 def test_titles_are_escaped(tmp_path: Path) -> None:
     """A bundle's words are text on the pages, never markup."""
-    models.write_echoed(tmp_path / "echo", serving=Serving(title="<script>alert(1)</script>"))
-    with bundles.serving(tmp_path / "echo", "--log_level=ERROR") as service:
+    catalogue.write("echo", tmp_path / "echo", serving=Serving(title="<script>alert(1)</script>"))
+    with serving(tmp_path / "echo", "--log_level=ERROR") as service:
         assert "<script>alert" not in service.http.get("/docs").text + service.http.get("/redoc").text
 
 
@@ -463,7 +466,7 @@ CHANGES: dict[str, tuple[Place, Any, str]] = {
     ),
     "a value becomes required": (
         (*SCHEMAS, "PredictRequest", "required"),
-        [*models.CUSTOMER, "explain"],
+        [*CUSTOMER, "explain"],
         "request-property-became-required",
     ),
     "a value is no longer taken": ((*SCHEMAS, "Record", "properties", "tenure"), None, "request-property-removed"),

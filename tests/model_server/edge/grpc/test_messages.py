@@ -17,11 +17,11 @@ from model_server.serving.datatypes import DATATYPES
 from model_server.serving.tensors import Tensor
 from model_server.wire.parts import DEFAULT_REASONS
 from model_server.wire.tensors import encode_raw
+from tests.bundles.catalogue import NUMBERS, PEOPLE
 from tests.conformance.wire import CONTENTS, grpc_outputs
-from tests.model_server.drawing import few
-from tests.model_server.edge.bundles import NUMBERS, PEOPLE
-from tests.model_server.serving.test_tensors import elements, refusal
-from tests.model_server.wire.test_answers import answer
+from tests.model_server.answers import answer
+from tests.model_server.drawing import elements, few
+from tests.model_server.refusals import refusal
 
 if TYPE_CHECKING:
     from model_server.serving.loaded import LoadedBundle

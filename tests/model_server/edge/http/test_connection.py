@@ -11,19 +11,23 @@ import orjson
 import pytest
 
 from model_server.edge.http.connection import SHORT_BYTES
-from model_server.edge.http.inference import is_short
-from tests.model_server.edge.bundles import NUMBERS, serving, wait_for
+from model_server.edge.http.inference import ENCODED_ROWS, is_short
+from tests.bundles import catalogue
+from tests.bundles.catalogue import NUMBERS
+from tests.bundles.live_server import serving, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.model_server.edge.bundles import LiveServer
+    from tests.bundles.live_server import LiveServer
 
 PREDICT = "/v1/models/linear:predict"
 INFER = "/v2/models/linear/infer"
 GOOD = orjson.dumps({"instances": NUMBERS})
-_VARYING = re.compile(rb"(x-request-id|x-response-time-ms|date): [^\r]*\r\n|\"request_id\":\"[^\"]*\"")
+_VARYING = re.compile(
+    rb"(x-request-id|x-response-time-ms|date): [^\r]*\r\n|\"request_id\":\"[^\"]*\"|\"processing_time_ms\":[\d.]+"
+)
 
 
 @pytest.fixture(scope="module")
@@ -108,10 +112,23 @@ def test_which_targets_are_short(path: bytes, *, short: bool) -> None:
         b'{"instances": []}',
         b'{"instances": [["x", 1]]}',
         orjson.dumps({"instances": [NUMBERS[0]] * 700}),
+        orjson.dumps(dict(zip(("x0", "x1", "x2"), NUMBERS[0], strict=True))),
+        orjson.dumps({"instances": [dict(zip(("x0", "x1", "x2"), row, strict=True)) for row in NUMBERS]}),
     ],
-    ids=["good", "empty", "broken", "no rows", "a bad value", "more rows than a batch"],
+    ids=["good", "empty", "broken", "no rows", "a bad value", "more rows than a batch", "one object", "objects"],
 )
-@pytest.mark.parametrize("path", [PREDICT, INFER, "/v1/models/other:predict", "/v2/models/linear/versions/9/infer"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        PREDICT,
+        INFER,
+        "/v1/models/other:predict",
+        "/v2/models/linear/versions/9/infer",
+        "/v1/models/linear:explain",
+        "/predict",
+        "/predict/batch",
+    ],
+)
 def test_both_ways_answer_alike(service: LiveServer, path: str, body: bytes) -> None:
     """A header that none but uvicorn knows what to do with sends a request the long way; the answer is the same."""
     short = kept(service, post(path, body))
@@ -121,6 +138,43 @@ def test_both_ways_answer_alike(service: LiveServer, path: str, body: bytes) -> 
     assert b"x-request-id: " in short
     assert b"x-response-time-ms: " in short
     assert b"date: " in short
+
+
+def test_a_small_body_may_have_a_large_answer(tmp_path: Path) -> None:
+    """Rows of one number are so short that more of them fit the short way than are encoded in one turn of the loop."""
+    catalogue.write("echo", tmp_path / "echo")
+    rows = [[number / 2000] for number in range(1500)]
+    body = orjson.dumps({"instances": [[round(value, 4)] for (value,) in rows]})
+    assert len(body) <= SHORT_BYTES
+    assert len(rows) > ENCODED_ROWS
+    path = "/v1/models/echo:predict"
+    with serving(tmp_path / "echo") as service:
+        short = kept(service, post(path, body))
+        long = kept(service, post(path, body, "expect: 100-continue")).removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")
+        parts = [
+            service.http.post(path, json={"instances": rows[start : start + 100]}).json()["predictions"]
+            for start in range(0, len(rows), 100)
+        ]
+
+    assert short.startswith(b"HTTP/1.1 200 ")
+    assert comparable(short) == comparable(long)
+    assert orjson.loads(short.partition(b"\r\n\r\n")[2])["predictions"] == [row for part in parts for row in part]
+
+
+def test_a_large_answer_keeps_its_place_among_others(tmp_path: Path) -> None:
+    """It pauses while it is encoded; what was sent behind it on the connection waits."""
+    catalogue.write("echo", tmp_path / "echo")
+    path = "/v1/models/echo:predict"
+    large, small = (orjson.dumps({"instances": [[0.25]] * count}) for count in (ENCODED_ROWS + 1, 1))
+    with (
+        serving(tmp_path / "echo") as service,
+        socket.create_connection(("127.0.0.1", service.running.http_port), timeout=30) as connection,
+    ):
+        connection.sendall(post(path, large) + post(path, small) + post(path, large))
+        found = answers(connection, 3)
+
+    assert [status for status, _ in found] == [200] * 3
+    assert [len(orjson.loads(body)["predictions"]) for _, body in found] == [ENCODED_ROWS + 1, 1, ENCODED_ROWS + 1]
 
 
 @pytest.mark.parametrize("path", [PREDICT, INFER])

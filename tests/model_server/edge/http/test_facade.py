@@ -12,9 +12,10 @@ import pytest
 from model_server.manifest import Serving
 from model_server.serving.loaded import Wanted, build
 from model_server.wire.facade import call_of_one
-from tests.model_server.edge import facade_bundles as bundles
-from tests.model_server.edge.bundles import serving, wait_for
-from tests.model_server.edge.facade_bundles import CUSTOMER, FLOWER, MASS
+from tests.bundles import catalogue
+from tests.bundles.catalogue import CATALOGUE, CUSTOMER, FLOWER, MASS, customers
+from tests.bundles.estimators import SizeNoting
+from tests.bundles.live_server import serving, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from tests.model_server.edge.bundles import LiveServer
+    from tests.bundles.live_server import LiveServer
 
     Serve = Callable[[str], LiveServer]
 
@@ -45,7 +46,7 @@ def churn(facade: Serve) -> httpx.Client:
 def echo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """A client of a model that answers what it is told, and whose features are named like options."""
     directory = tmp_path_factory.mktemp("echo") / "echo"
-    bundles.write_echoed(directory, "explain", "request_id")
+    catalogue.echo("explain", "request_id").write(directory)
     with serving(directory, "--log_level=ERROR") as service:
         yield service.http
 
@@ -85,7 +86,7 @@ def test_the_first_mass_is_malignant(cells: httpx.Client) -> None:
 
 def test_a_vector_model_takes_named_values_in_any_order(cells: httpx.Client) -> None:
     """Names decide, not positions."""
-    names = bundles.cells_manifest().contract.names
+    names = CATALOGUE["cells"].manifest.contract.names
     named = dict(reversed(list(zip(names, MASS, strict=True))))
     assert cells.post("/predict", json=named).json() == cells.post("/predict", json={"features": MASS}).json()
 
@@ -142,7 +143,7 @@ def test_a_batch_of_vectors_has_its_limit(cells: httpx.Client, count: int, statu
 
 def test_a_batch_may_mix_lists_and_names(cells: httpx.Client) -> None:
     """Each row is read by itself."""
-    named = dict(zip(bundles.cells_manifest().contract.names, MASS, strict=True))
+    named = dict(zip(CATALOGUE["cells"].manifest.contract.names, MASS, strict=True))
     one, other = cells.post("/predict/batch", json={"instances": [MASS, named]}).json()["predictions"]
     assert one == other
 
@@ -179,7 +180,7 @@ def test_key_order_does_not_matter(churn: httpx.Client) -> None:
 
 def test_reasons_are_the_strongest_contributions(churn: httpx.Client) -> None:
     """The same numbers as the full explanation, by falling strength, on random rows."""
-    for row in bundles.customers(20):
+    for row in customers(20):
         body = churn.post("/predict", json=row).json()
         full = churn.post("/v1/models/churn:explain", json={"instances": [row]}).json()["explanations"][0]
         ranked = sorted(full["contributions"].items(), key=lambda item: -abs(item[1]))[:3]
@@ -208,7 +209,7 @@ CODES = {
 def test_reasons_give_values_as_numbers(churn: httpx.Client) -> None:
     """A category is its index in the contract, a flag 0 or 1; every feature shows up in some row's reasons."""
     seen = set()
-    rows = bundles.customers(200)
+    rows = customers(200)
     predictions = churn.post("/predict/batch", json={"customers": rows}).json()["predictions"]
     for row, prediction in zip(rows, predictions, strict=True):
         for reason in prediction["top_reasons"]:
@@ -324,21 +325,21 @@ def test_a_batch_of_customers_has_its_limit(churn: httpx.Client, key: str, count
 
 def test_a_batch_answers_what_single_requests_do(churn: httpx.Client) -> None:
     """Row by row, reasons included."""
-    rows = bundles.customers(10)
+    rows = customers(10)
     predictions = churn.post("/predict/batch", json={"customers": rows}).json()["predictions"]
     assert predictions == [churn.post("/predict", json=row).json() for row in rows]
 
 
 def test_a_batch_asks_the_model_once(tmp_path: Path) -> None:
     """One call of the model for all rows, as the model notes it; the metrics count the same."""
-    bundles.write_echoed(tmp_path / "noted", kind=bundles.Noted)
+    catalogue.echo(kind=SizeNoting).write(tmp_path / "noted")
     count = "model_server_inference_seconds_count"
     with serving(tmp_path / "noted", "--log_level=ERROR") as service:
         before = service.value(count, model_version="1.0.0")
-        bundles.Noted.calls.clear()
+        SizeNoting.calls.clear()
         service.http.post("/predict/batch", json={"instances": [{"p": 0.5}] * 50})
 
-        assert bundles.Noted.calls == [50]
+        assert SizeNoting.calls == [50]
         assert service.value(count, model_version="1.0.0") - before == 1
 
 
@@ -437,7 +438,7 @@ def test_a_model_without_probabilities_answers_labels(facade: Serve) -> None:
 
 def test_named_values_of_a_model_without_probabilities(tmp_path: Path) -> None:
     """The generic answer has what there is."""
-    bundles.write_margins(tmp_path / "margins", Serving(facade="record"))
+    catalogue.write("margins", tmp_path / "margins", serving=Serving(facade="record"))
     with serving(tmp_path / "margins", "--log_level=ERROR") as service:
         body = service.http.post("/predict", json={"x0": 5.1, "x1": 3.5, "x2": 1.4, "x3": 0.2}).json()
     assert body == {"prediction": 0, "label": 0, "model_version": "1.0.0", "n_features_in": 4}
@@ -453,7 +454,7 @@ def test_a_regression_without_tiers_has_none(written: Path) -> None:
 
 def test_a_feature_may_be_called_features(tmp_path: Path) -> None:
     """Then the key holds its value, and rows are named values only."""
-    bundles.write_echoed(tmp_path / "echo", "features", serving=Serving(facade="vector"))
+    catalogue.echo("features").write(tmp_path / "echo", serving=Serving(facade="vector"))
     loaded = build(Wanted(str(tmp_path / "echo")))
     row = dict.fromkeys(loaded.contract.names, 1.0)
     assert call_of_one(row, loaded, {}).rows == [row]
@@ -492,25 +493,21 @@ def test_health_names_the_bundle(facade: Serve) -> None:
     }
 
 
-def test_a_server_listens_before_its_model_is_loaded(tmp_path: Path) -> None:
+def test_a_server_listens_before_its_model_is_loaded(tmp_path: Path, release: Callable[[], None]) -> None:
     """Alive and not ready while the bundle loads, on every facade route; ready afterwards."""
-    bundles.RELEASED.set()
-    bundles.write_echoed(tmp_path / "held", kind=bundles.Held)
-    bundles.RELEASED.clear()
+    catalogue.write("held", tmp_path / "held")
     with serving(tmp_path / "held", "--log_level=ERROR", ready=False) as service:
-        try:
-            body = service.http.get("/health").json()
-            assert (body["status"], body["model_loaded"], body["model"]) == ("ok", False, None)
-            ready = service.http.get("/ready")
-            assert (ready.status_code, ready.json()["code"]) == (503, "model-not-ready")
-            assert ready.json()["detail"] == "the model is still loading"
-            for path in ("/predict", "/predict/batch", "/v1/predict", "/v1/predict/batch"):
-                assert refused(service.http.post(path, json={"p": 0.5}), 503)["code"] == "model-not-ready"
-        finally:
-            bundles.RELEASED.set()
+        body = service.http.get("/health").json()
+        assert (body["status"], body["model_loaded"], body["model"]) == ("ok", False, None)
+        ready = service.http.get("/ready")
+        assert (ready.status_code, ready.json()["code"]) == (503, "model-not-ready")
+        assert ready.json()["detail"] == "the model is still loading"
+        for path in ("/predict", "/predict/batch", "/v1/predict", "/v1/predict/batch"):
+            assert refused(service.http.post(path, json={"x0": 0.5, "x1": 0}), 503)["code"] == "model-not-ready"
+        release()
         service.wait_until_ready()
         assert service.http.get("/ready").json() == {"status": "ready"}
-        assert service.http.post("/predict", json={"p": 0.5}).status_code == 200
+        assert service.http.post("/predict", json={"x0": 0.5, "x1": 0}).status_code == 200
 
 
 def test_a_server_without_a_bundle_says_why(tmp_path: Path) -> None:
@@ -523,7 +520,7 @@ def test_a_server_without_a_bundle_says_why(tmp_path: Path) -> None:
 
 def test_readiness_drops_before_the_server_stops(tmp_path: Path) -> None:
     """While it drains it still answers, but asks for no more."""
-    bundles.write_echoed(tmp_path / "echo")
+    catalogue.write("echo", tmp_path / "echo")
     with serving(tmp_path / "echo", "--shutdown_delay_s=1.5", "--log_level=ERROR") as service:
         stopping = threading.Thread(target=service.running.stop)
         stopping.start()
@@ -536,7 +533,60 @@ def test_readiness_drops_before_the_server_stops(tmp_path: Path) -> None:
 
 def test_a_body_over_the_limit_is_refused(tmp_path: Path) -> None:
     """413, before it is read."""
-    bundles.write_echoed(tmp_path / "echo")
+    catalogue.write("echo", tmp_path / "echo")
     with serving(tmp_path / "echo", "--max_body_bytes=100", "--log_level=ERROR") as service:
         assert refused(service.http.post("/predict", content=b" " * 101), 413)["code"] == "body-too-large"
         assert refused(service.http.post("/predict", content=b"{}", headers={"content-encoding": "gzip"}), 415)
+
+
+# --- the way ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/predict", "/v1/predict", "/predict/batch", "/v1/predict/batch"])
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
+def test_other_methods_are_told_to_post(method: str, path: str, churn: httpx.Client) -> None:
+    """A browser that opens the address gets a reason and the method that works, not a page that is not there."""
+    response = churn.request(method, path)
+
+    assert refused(response, 405)["code"] == "method-not-allowed"
+    assert response.headers["allow"] == "POST"
+
+
+@pytest.fixture(scope="module")
+def long_way(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A client of the model that answers a risk, on a server whose v1 and v2 are KServe's own routes."""
+    directory = tmp_path_factory.mktemp("long") / "churn"
+    catalogue.write("churn", directory)
+    with serving(directory, "--hot_path=false", "--log_level=ERROR") as service:
+        yield service.http
+
+
+@pytest.mark.parametrize("query", ["", "?explain=true", "?explain=false"])
+def test_the_plain_routes_answer_alike_on_both_ways(query: str, churn: httpx.Client, long_way: httpx.Client) -> None:
+    """``hot_path: false`` is about KServe's routes; these have one way, with reasons or without them."""
+    rows = customers(40)
+    bodies = [
+        ("/predict", CUSTOMER),
+        ("/predict/batch", {"customers": rows}),
+        ("/v1/predict", {**CUSTOMER, "tenure": -1}),
+    ]
+    for path, body in bodies:
+        lean, other = (http.post(path + query, json=body) for http in (churn, long_way))
+        assert lean.status_code == other.status_code
+        assert comparable(lean) == comparable(other)
+        assert ("top_reasons" in lean.text) == (lean.is_success and query != "?explain=false")
+
+
+def comparable(response: httpx.Response) -> Any:
+    """Read an answer's body without what differs from request to request."""
+    return {key: value for key, value in response.json().items() if key not in ("request_id", "processing_time_ms")}
+
+
+def test_reasons_of_a_batch_are_those_of_its_rows(churn: httpx.Client) -> None:
+    """Explained in one go or one by one, each customer gets the same reasons."""
+    rows = customers(10)
+    batch = churn.post("/predict/batch?explain=true", json={"customers": rows}).json()["predictions"]
+    single = [churn.post("/predict?explain=true", json=row).json()["top_reasons"] for row in rows]
+
+    assert [row["top_reasons"] for row in batch] == single
+    assert len(single[0]) > 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 import threading
 import uuid
@@ -20,14 +19,15 @@ from model_server.serving.repository import BundleRepository
 from model_server.telemetry.logs import JsonFormatter
 from model_server.telemetry.metrics import Metrics
 from model_server.telemetry.requests import REQUEST_KEYS, Telemetry
-from tests.model_server.edge.bundles import NUMBERS, serving, wait_for
+from tests.bundles.catalogue import NUMBERS
+from tests.bundles.live_server import serving, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from concurrent.futures import Executor
     from pathlib import Path
 
-    from tests.model_server.edge.bundles import LiveServer
+    from tests.bundles.live_server import LiveServer
 
 PREDICT = "/v1/models/linear:predict"
 LIMIT = 2000
@@ -39,18 +39,6 @@ def service(written: Path) -> Iterator[LiveServer]:
     """A server of the linear model that takes small bodies only."""
     with serving(written / "linear" / "1.0.0", f"--max_body_bytes={LIMIT}") as running:
         yield running
-
-
-@pytest.fixture
-def lines(caplog: pytest.LogCaptureFixture) -> Any:
-    """Give a function that reads the log so far, as it would be written."""
-    caplog.set_level(logging.INFO)
-
-    def read(message: str = "request") -> list[dict[str, Any]]:
-        written = [orjson.loads(JsonFormatter().format(record)) for record in caplog.records]
-        return [line for line in written if line["message"] == message]
-
-    return read
 
 
 def raw(service: LiveServer, *parts: bytes, shut: bool = False) -> bytes:

@@ -24,14 +24,16 @@ from kserve.protocol.rest.v2_endpoints import V2Endpoints
 from kserve.utils.utils import get_predict_input
 from pydantic import ValidationError
 
+from tests.bundles.catalogue import PEOPLE
+from tests.bundles.live_server import TOKEN, serving, wait_for
 from tests.conformance.wire import grpc_outputs
-from tests.model_server.edge.bundles import PEOPLE, TOKEN, serving, wait_for
+from tests.model_server.waiting import call
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.model_server.edge.bundles import LiveServer
+    from tests.bundles.live_server import LiveServer
 
 Doors = pytest.mark.parametrize("door", ["lean", "kserve"])
 
@@ -350,19 +352,12 @@ def test_unknown_paths_and_methods_answer_the_error_object(
     assert set(response.json()) == {"error", "code", "request_id"}
 
 
-def infer(service: LiveServer, seconds: float) -> Any:
-    """Ask the waiting model over gRPC."""
-    part = pb.ModelInferRequest.InferInputTensor(name="x", datatype="FP64", shape=[1, 2])
-    part.contents.fp64_contents.extend([7.0, seconds])
-    return service.stub.ModelInfer(pb.ModelInferRequest(model_name="waiting", inputs=[part]), timeout=20)
-
-
 @pytest.mark.parametrize("protocol", ["v1", "grpc"])
 def test_probes_answer_while_a_slow_model_predicts(protocol: str, waiting: LiveServer) -> None:
     """KServe #3950, #1074, #1703: a plain predict runs on the event loop, and liveness kills the pod."""
     with ThreadPoolExecutor(1) as pool:
         if protocol == "grpc":
-            asked = pool.submit(infer, waiting, 1.5)
+            asked = pool.submit(call, waiting, [7.0, 1.5])
         else:
             asked = pool.submit(waiting.http.post, "/v1/models/waiting:predict", json={"instances": [[7, 1.5]]})
         wait_for(lambda: waiting.value("model_server_requests_in_flight") == 1)
@@ -379,7 +374,7 @@ def test_requests_in_flight_survive_a_shutdown(protocol: str, written: Path) -> 
     """KServe unloads its models before gRPC's grace begins: a call in flight gets NOT_FOUND."""
     with serving(written / "waiting" / "1.0.0") as service, ThreadPoolExecutor(1) as pool:
         if protocol == "grpc":
-            asked = pool.submit(infer, service, 1.0)
+            asked = pool.submit(call, service, [7.0, 1.0])
         else:
             asked = pool.submit(service.http.post, "/v1/models/waiting:predict", json={"instances": [[7, 1.0]]})
         wait_for(lambda: service.value("model_server_requests_in_flight") == 1)

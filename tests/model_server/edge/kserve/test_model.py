@@ -23,14 +23,15 @@ from model_server.serving.service import Service
 from model_server.telemetry.metrics import Metrics
 from model_server.wire.parts import parse_json
 from model_server.wire.v1 import call_of_v1, encode_v1
+from tests.bundles.catalogue import NUMBERS, PEOPLE
+from tests.bundles.live_server import serving
 from tests.conformance.wire import v2_outputs
-from tests.model_server.edge.bundles import NUMBERS, PEOPLE, serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.model_server.edge.bundles import LiveServer
+    from tests.bundles.live_server import LiveServer
 
 Model = tuple[KServeModel, Service]
 

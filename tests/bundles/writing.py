@@ -1,4 +1,4 @@
-"""Real bundles of small pipelines that were really fitted; the tests of this folder start from them."""
+"""How a fitted pipeline becomes a bundle on disk, and how one is opened or forged; knows no model in particular."""
 
 from __future__ import annotations
 
@@ -10,53 +10,22 @@ import numpy as np
 import orjson
 
 from model_server.bundle import GOLDEN, PIPELINE, Verified, open_bundle, write
-from model_server.contract import Contract, Feature, Output
-from model_server.manifest import Dataset, Lineage, Manifest, canonical_json, digest_of, installed_libraries
+from model_server.manifest import canonical_json, digest_of
 from model_server.predictor import Predictor
+from tests.bundles.contracts import manifest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from model_server.contract import Contract
     from model_server.frame import Frame
-
-Array = np.ndarray[Any, Any]
-
-VALUE = Output(target="y", task="regression", decision="value", probabilities=False)
-
-
-def numbers(count: int, *, nullable: bool = False) -> tuple[Feature, ...]:
-    """Declare features x0, x1, … that take any number."""
-    return tuple(Feature(name=f"x{index}", dtype="float", nullable=nullable) for index in range(count))
-
-
-def classes(*labels: int | str, positive: int | str | None = None) -> Output:
-    """Declare the output of a classification; with a positive class it is decided by threshold, else by argmax."""
-    decision: Any = "argmax" if positive is None else "threshold"
-    return Output(
-        target="y", task="classification", classes=labels, positive=positive, decision=decision, probabilities=True
-    )
+    from model_server.manifest import Manifest
 
 
 def fitting_input(frame: Frame, *, named: bool = False) -> Any:
     """Lay a frame out as training does: a matrix for numbers, else a pandas table."""
     return frame.as_dataframe() if named or frame.matrix is None else frame.as_matrix()
-
-
-def manifest(contract: Contract, **changes: Any) -> Manifest:
-    """Write a manifest without files."""
-    lineage = Lineage(
-        run_id="0123456789abcdef",
-        dataset=Dataset(name="made up", sha256="0" * 64, n_rows=100, source="generated"),
-        config_sha256="1" * 64,
-        git_commit="unknown",
-        git_dirty=False,
-        lock_sha256="unknown",
-        label_definition="made up",
-        estimator="sklearn",
-    )
-    fields = {"name": "small", "version": "1.0.0", "libraries": installed_libraries()} | changes
-    return Manifest(contract=contract, lineage=lineage, **fields)
 
 
 def outputs(pipeline: Any, contract: Contract, inputs: Any) -> dict[str, Any]:
@@ -86,16 +55,16 @@ def files(pipeline: Any, golden: Mapping[str, Any]) -> dict[str, bytes]:
     }
 
 
-def bundle(directory: Path, pipeline: Any, contract: Contract, golden: Frame, *, named: bool = False) -> Verified:
-    """Write the bundle of a fitted pipeline."""
-    answers = outputs(pipeline, contract, fitting_input(golden, named=named))
+def bundle(directory: Path, pipeline: Any, described: Manifest, golden: Frame, *, named: bool = False) -> Verified:
+    """Write the bundle of a fitted pipeline, whose golden rows are what the pipeline itself answers."""
+    answers = outputs(pipeline, described.contract, fitting_input(golden, named=named))
     content = files(pipeline, {"rows": golden.to_rows(), "outputs": answers, "tolerance": 1e-9})
-    return write(directory, manifest(contract), content, {"host": "here"})
+    return write(directory, described, content, {"host": "here"})
 
 
 def predictor(directory: Path, pipeline: Any, contract: Contract, golden: Frame, *, named: bool = False) -> Predictor:
     """Write the bundle of a fitted pipeline and open it, all the way a server does."""
-    return Predictor(open_bundle(bundle(directory, pipeline, contract, golden, named=named)))
+    return Predictor(open_bundle(bundle(directory, pipeline, manifest(contract), golden, named=named)))
 
 
 def open_files(directory: Path, contract: Contract, content: Mapping[str, bytes]) -> Predictor:
