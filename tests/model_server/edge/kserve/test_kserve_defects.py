@@ -414,12 +414,12 @@ def registered(model: Model) -> ModelRepository:
 
 
 def test_kserve_still_is_ready_without_a_model() -> None:
-    """KServe #3262, #3931."""
+    """KServe #3262, #3931: a probe that is always true sends requests to a server that cannot answer."""
     assert asyncio.run(DataPlane(ModelRepository()).ready())
 
 
 def test_kserve_still_unloads_for_anybody() -> None:
-    """And ``load`` does nothing, so the model is gone for good."""
+    """Its ``load`` does nothing, so the model is gone for good."""
     repository = registered(Plain("plain"))
     repository.unload("plain")
 
@@ -428,7 +428,7 @@ def test_kserve_still_unloads_for_anybody() -> None:
 
 
 def test_kserve_still_has_no_versions() -> None:
-    """KServe #4655, #2358."""
+    """KServe #4655, #2358: it does not implement the readiness of a version."""
     endpoints = V2Endpoints(DataPlane(registered(Plain("plain"))))
 
     with pytest.raises(NotImplementedError):
@@ -436,19 +436,19 @@ def test_kserve_still_has_no_versions() -> None:
 
 
 def test_kserve_still_hands_bytes_to_the_model() -> None:
-    """KServe PR #2524."""
+    """KServe PR #2524: a content type that it does not know leaves the body undecoded."""
     decoded, _ = DataPlane(ModelRepository()).decode(b"{}", {"content-type": "application/json; charset=utf-8"})
 
     assert decoded == b"{}"
 
 
 def test_kserve_still_describes_nothing() -> None:
-    """KServe #1488."""
+    """KServe #1488: its metadata have no inputs and outputs unless a model says them."""
     assert (Plain("plain").get_input_types(), Plain("plain").get_output_types()) == ([], [])
 
 
 def test_kserve_still_breaks_on_string_labels() -> None:
-    """KServe #6204."""
+    """KServe #6204: numpy's text dtype is more than its encoder knows."""
     labels = InferOutput("label", [1], "BYTES", np.array(["yes"]))
 
     with pytest.raises(TypeError, match="decoding str is not supported"):
@@ -456,20 +456,20 @@ def test_kserve_still_breaks_on_string_labels() -> None:
 
 
 def test_kserve_still_needs_an_identifier() -> None:
-    """KServe #3094."""
+    """KServe #3094: the protocol makes the identifier optional, its response object does not."""
     with pytest.raises(ValidationError, match="id"):
         InferenceResponse.model_validate({"id": None, "model_name": "plain", "outputs": []})
 
 
 def test_kserve_still_takes_the_first_input_alone() -> None:
-    """The others vanish."""
+    """The other inputs vanish without a word, so requests are read by our own code."""
     parts = [InferInput(name, [1, 1], "FP64", [number]) for name, number in (("a", 1.0), ("b", 2.0))]
 
     assert get_predict_input(InferRequest("plain", parts)).tolist() == [[1.0]]
 
 
 def test_kserve_still_drops_raw_columns() -> None:
-    """A table without rows comes out."""
+    """A table without rows comes out of raw data, so raw data is decoded by our own code."""
     part = pb.ModelInferRequest.InferInputTensor(name="a", datatype="FP64", shape=[1])
     message = pb.ModelInferRequest(inputs=[part], raw_input_contents=[np.array([1.0]).tobytes()])
 
@@ -477,7 +477,7 @@ def test_kserve_still_drops_raw_columns() -> None:
 
 
 def test_kserve_still_answers_every_output_over_grpc() -> None:
-    """KServe #3307."""
+    """KServe #3307: the outputs that were asked for are ignored."""
     parts = [InferOutput(name, [1], "FP64", [1.0]) for name in ("a", "b")]
     response = InferResponse("1", "plain", parts, requested_outputs=[RequestedOutput("a")])
 
@@ -486,12 +486,12 @@ def test_kserve_still_answers_every_output_over_grpc() -> None:
 
 @pytest.mark.parametrize("error", [errors.ModelNotReady("plain"), errors.ServerNotReady()])
 def test_kserve_still_has_errors_without_a_reason(error: Exception) -> None:
-    """Which its interceptor reads."""
+    """Its own interceptor reads the attribute, and fails."""
     assert not hasattr(error, "reason")
 
 
 def test_kserve_still_echoes_headers_of_an_explanation() -> None:
-    """Authorization included."""
+    """Authorization is among them, which must not come back to anybody."""
     model = Plain("plain")
     model.ready = True
     headers = {"authorization": "Bearer s3cret"}
@@ -502,7 +502,7 @@ def test_kserve_still_echoes_headers_of_an_explanation() -> None:
 
 
 def test_kserve_still_tells_clients_the_exception() -> None:
-    """Its type and its text."""
+    """Its type and its text are in the answer, and may hold what a client must not see."""
     nothing: Any = None
 
     response = asyncio.run(errors.generic_exception_handler(nothing, ValueError("s3cret")))

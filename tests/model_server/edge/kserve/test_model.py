@@ -121,14 +121,14 @@ def test_a_matrix_gives_the_numbers_of_the_lean_route(open_model: Any) -> None:
 
 
 def test_bare_answers_are_labels(open_model: Any) -> None:
-    """As KServe's sklearnserver gives them."""
+    """KServe's sklearnserver gives them so, and its clients expect nothing else."""
     model, _ = open_model("risk", bare=True)
 
     assert asked(model, {"instances": NUMBERS})["predictions"] == [0, 1]
 
 
 def test_requested_outputs_are_answered_alone(open_model: Any) -> None:
-    """With the form that each was asked for."""
+    """Each has the form that it was asked for in."""
     model, _ = open_model("risk")
     wanted = [RequestedOutput("tier"), RequestedOutput("label", {"binary_data": True})]
     tensors = [InferInput("x", [2, 3], "FP64", NUMBERS)]
