@@ -107,8 +107,8 @@ def test_v1_gives_reasons_a_row(risk: LoadedBundle) -> None:
 @pytest.mark.parametrize("name", ["linear", "risk", "people"])
 def test_explanations_add_up(name: str, request: pytest.FixtureRequest) -> None:
     """Base plus contributions is the margin, by output where there are several."""
-    served: LoadedBundle = request.getfixturevalue(name)
-    explanation = served.explainer().explain(served.contract.frame(PEOPLE if name == "people" else NUMBERS))
+    loaded: LoadedBundle = request.getfixturevalue(name)
+    explanation = loaded.explainer().explain(loaded.contract.frame(PEOPLE if name == "people" else NUMBERS))
 
     rows = v1_explanations(explanation)
 
@@ -118,7 +118,7 @@ def test_explanations_add_up(name: str, request: pytest.FixtureRequest) -> None:
         parts = [row["contributions"] if output is None else row["contributions"][output] for output in outputs]
         totals = [base + sum(part.values()) for base, part in zip(bases, parts, strict=True)]
         assert totals == pytest.approx(margin, abs=1e-12)
-        assert [set(part) for part in parts] == [set(served.contract.names)] * len(outputs)
+        assert [set(part) for part in parts] == [set(loaded.contract.names)] * len(outputs)
 
 
 @pytest.mark.parametrize("bare", [True, False])

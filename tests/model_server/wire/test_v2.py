@@ -238,12 +238,12 @@ def test_the_quick_way_writes_what_the_long_one_does(
     name: str, n_rows: int, asked: str | None, request: pytest.FixtureRequest
 ) -> None:
     """v2 without a wish is v2 with all outputs wished for; v1 is its document."""
-    served = request.getfixturevalue(name)
+    loaded = request.getfixturevalue(name)
     rows = (PEOPLE if name == "people" else NUMBERS)[:n_rows]
-    plain = answer(served, rows, id=asked)
-    wished = tuple(RequestedOutput(output) for output in available_outputs(served.contract))
+    plain = answer(loaded, rows, id=asked)
+    wished = tuple(RequestedOutput(output) for output in available_outputs(loaded.contract))
 
-    assert read_v2(plain) == read_v2(answer(served, rows, id=asked, outputs=wished))
+    assert read_v2(plain) == read_v2(answer(loaded, rows, id=asked, outputs=wished))
     assert list(read_v2(plain)["outputs"][0]) == ["name", "datatype", "shape", "data"]
     assert read_v1(plain) == v1_document(plain, bare=False)
 

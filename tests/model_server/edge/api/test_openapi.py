@@ -313,7 +313,7 @@ def test_every_documented_route_exists(facade: Serve) -> None:
 def test_every_route_is_documented() -> None:
     """KServe's routes and ours are compared with the page, method by method."""
     server = BundleServer(load_settings(Path()), Metrics(CollectorRegistry()))
-    app = server.app._app  # noqa: SLF001 - nothing but a test needs the app behind the door
+    app = server.app._app  # noqa: SLF001 - nothing but a test needs the app behind the gate
     assert isinstance(app, FastAPI)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # KServe's load and unload stand behind ours, under the same names

@@ -207,8 +207,8 @@ def test_identifier_outputs_and_reasons_are_read() -> None:
 @pytest.mark.parametrize("raw", [True, False], ids=["raw", "typed"])
 def test_answers_hold_the_same_numbers_typed_and_raw(name: str, raw: bool, request: pytest.FixtureRequest) -> None:  # noqa: FBT001 - a table
     """Each output in its own field, or all as raw bytes; never both."""
-    served: LoadedBundle = request.getfixturevalue(name)
-    found = answer(served, PEOPLE if name == "people" else NUMBERS, id="7")
+    loaded: LoadedBundle = request.getfixturevalue(name)
+    found = answer(loaded, PEOPLE if name == "people" else NUMBERS, id="7")
 
     response = pb.ModelInferResponse.FromString(encode_answer(found, raw=raw).SerializeToString())
 

@@ -1,4 +1,4 @@
-"""The door: identifiers, headers, body limits, disconnects, counts and log lines of every HTTP request."""
+"""The gate: identifiers, headers, body limits, disconnects, counts and log lines of every HTTP request."""
 
 from __future__ import annotations
 
@@ -496,7 +496,7 @@ def test_nothing_is_sent_to_a_client_that_left() -> None:
     assert metrics.registry.get_sample_value("model_server_requests_total", labels) == 1
 
 
-def test_other_events_pass_the_door() -> None:
+def test_other_events_pass_the_gate() -> None:
     """A lifespan is the app's business."""
     heard: list[str] = []
 
