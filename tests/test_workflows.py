@@ -233,7 +233,7 @@ def test_the_caches_hold_what_make_builds() -> None:
 
 
 def test_a_release_says_what_it_published() -> None:
-    """By digest, as the outputs of its jobs and as files."""
+    """Digests are outputs of its jobs and files."""
     jobs = Workflow(TEXTS["release"]).jobs
 
     assert jobs["image"]["outputs"]["digest"] == "${{ steps.publish.outputs.image-digest }}"

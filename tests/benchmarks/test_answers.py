@@ -65,12 +65,12 @@ FORMS = {
 
 @pytest.mark.parametrize(("protocol", "answer"), FORMS.values(), ids=FORMS)
 def test_probabilities_are_read_from_every_form(protocol: str, answer: tuple[bytes, int]) -> None:
-    """Whatever stands beside them."""
+    """Servers differ in what they put beside the probabilities; only those are compared."""
     assert answers.probabilities(protocol, answer).tolist() == EXPECTED
 
 
 def test_the_echo_answers_a_number_a_row() -> None:
-    """The first one."""
+    """It gives back the first number of the row, so that a server without a model can be measured."""
     assert answers.probabilities("echo", _json({"predictions": [1.5, 2.5]})).tolist() == [[1.5], [2.5]]
 
 
@@ -121,7 +121,7 @@ def test_a_server_that_answers_otherwise_is_not_compared(people: tuple[LiveServe
 
 
 def test_a_request_without_a_body_is_a_get(people: tuple[LiveServer, payloads.Table]) -> None:
-    """As the probe is asked."""
+    """The probe of readiness is asked in this way."""
     with connect(people[0].running.http_port) as connection:
         connection.sendall(http_request("/v2/health/live", b""))
 

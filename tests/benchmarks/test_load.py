@@ -62,7 +62,7 @@ REFUSED = b"HTTP/1.1 503 LiveServer Unavailable\r\ncontent-length: 2\r\n\r\nno"
 
 
 def test_good_answers_and_others_are_told_apart() -> None:
-    """However they arrive."""
+    """An answer may arrive in any pieces, and only a good one counts as an answer."""
     with answering(GOOD, REFUSED, CHUNKED, REFUSED) as port:
         load = drive(lambda: HttpConnection(port, cycle([http_request("/", b"{}")])), 1, 0.3)
 
@@ -115,7 +115,7 @@ def test_the_warm_up_does_not_count_and_nothing_is_left_behind() -> None:
 
 
 def test_quantiles_are_of_what_was_measured() -> None:
-    """In milliseconds; of nothing, none."""
+    """They are in milliseconds; where nothing was measured there are none."""
     assert Load(1.0, [0.004, 0.001, 0.002, 0.003]).quantile_ms(0.5) == 3.0
     assert np.isnan(Load(1.0, []).quantile_ms(0.5))
 
@@ -146,7 +146,7 @@ def driven(connect_one: Callable[[], Connection]) -> Load:
 @pytest.mark.parametrize("protocol", ["v1", "v1 objects", "v2", "v2 binary"])
 @pytest.mark.parametrize("n_rows", [1, 40])
 def test_http_requests_are_answered(protocol: str, n_rows: int, linear: LiveServer, people: LiveServer) -> None:
-    """By a numeric model and by one with mixed columns."""
+    """A numeric model and one with mixed columns both answer them."""
     for service, table in ((linear, LINEAR), (people, MIXED)):
         source = cycle(payloads.requests(protocol, table, n_rows))
         load = driven(lambda port=service.running.http_port, s=source: HttpConnection(port, s))  # type: ignore[misc]
@@ -163,7 +163,7 @@ def calls(service: LiveServer, protocol: str, table: Table, n_rows: int) -> Load
 
 @pytest.mark.parametrize("protocol", ["grpc", "grpc raw"])
 def test_grpc_calls_are_answered(protocol: str, linear: LiveServer, people: LiveServer) -> None:
-    """By a numeric model and by one with mixed columns."""
+    """A numeric model and one with mixed columns both answer them."""
     for service, table in ((linear, LINEAR), (people, MIXED)):
         load = calls(service, protocol, table, 2)
 
@@ -181,7 +181,7 @@ def test_a_message_larger_than_a_window_is_sent(protocol: str, linear: LiveServe
 
 
 def test_a_refused_grpc_call_is_an_error(linear: LiveServer) -> None:
-    """It has trailers and no message."""
+    """Such an answer has trailers and no message, and must not count as a good one."""
     wrong = payloads.requests("grpc", Table("nobody", LINEAR.names, LINEAR.datatypes, NUMBERS), 1)
     load = drive(lambda: RpcConnection(linear.running.grpc_port, payloads.GRPC_METHOD, cycle(wrong)), 1, 0.2)
 
@@ -190,7 +190,7 @@ def test_a_refused_grpc_call_is_an_error(linear: LiveServer) -> None:
 
 
 def test_a_table_is_read_from_a_bundle(written: Path) -> None:
-    """Its features and golden rows."""
+    """Features and golden rows are all that is needed to ask a model."""
     table = payloads.table_of(written / "people" / "1.0.0", "people")
 
     assert (table.names, table.datatypes) == (MIXED.names, MIXED.datatypes)
@@ -209,7 +209,7 @@ def test_drawn_rows_have_their_own_answers() -> None:
 
 
 def test_tails_are_measured_beside_large_requests(linear: LiveServer) -> None:
-    """Of one row and of a probe."""
+    """The tails are those of one row and of a probe, which large requests must not delay."""
     running: Any = type("Running", (), {"ports": Ports(linear.running.http_port, 0), "contestant": OURS})
 
     found = tail(2, running, LINEAR, 1.0)
@@ -221,7 +221,7 @@ def test_tails_are_measured_beside_large_requests(linear: LiveServer) -> None:
 
 
 def test_a_process_is_measured_with_its_children() -> None:
-    """Time and memory of both."""
+    """A server with workers takes the time and the memory of all its processes."""
     script = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'sum(range(10**7)); input()'])"
     with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE) as process:
         try:
@@ -233,7 +233,7 @@ def test_a_process_is_measured_with_its_children() -> None:
 
 
 def test_what_does_not_end_is_named() -> None:
-    """To be killed then."""
+    """It is killed then, and whoever reads the log knows what was left behind."""
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         assert machine.alive([process.pid], 0.05) == [process.pid]
         process.communicate(b"\n")

@@ -30,7 +30,7 @@ def measured(rounds: int) -> Measurements:
 
 
 def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
-    """Every kind of line."""
+    """Every kind of line survives, so a report can be made again without measuring again."""
     path = tmp_path / "new" / "raw.jsonl"
     measurements.save(path, measured(2))
 
@@ -38,7 +38,7 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
 
 
 def test_a_line_that_was_being_written_is_left_out(tmp_path: Path) -> None:
-    """All before it counts."""
+    """A run may be cut off at any moment; all lines before it count."""
     path = tmp_path / "raw.jsonl"
     measurements.save(path, measured(1))
     path.write_text(path.read_text() + measurements.line(record(1, "ours", ONE, 10))[:30])
@@ -118,6 +118,6 @@ def test_progress_tells_what_is_left() -> None:
 
 
 def test_a_model_that_is_not_there_says_what_to_do(tmp_path: Path) -> None:
-    """Before anything is started."""
+    """It is said before anything is started, not after minutes of measuring."""
     with pytest.raises(SystemExit, match=r"no version of churn is in production .*make train"):
         runs.served(tmp_path, "churn")

@@ -32,7 +32,7 @@ def test_everybody_is_asked_and_everything_is_spoken(part: Part) -> None:
 
 
 def test_every_protocol_can_be_written() -> None:
-    """Of numbers and of mixed columns."""
+    """Rows of numbers and of mixed columns have a body in each of them."""
     numbers = payloads.Table("x", ("a", "b"), ("FP64",) * 2, [[1.0, 2.0]])
     mixed = payloads.Table("x", ("a", "b"), ("FP64", "BYTES"), [[1.0, "yes"]])
 
@@ -56,7 +56,7 @@ def test_the_quick_plan_needs_no_other_environment() -> None:
 
 
 def test_the_batching_of_mlserver_is_a_setting(tmp_path: Path) -> None:
-    """Beside what both have."""
+    """It stands beside the settings that both servers have."""
     served = Served(tmp_path, "x", tmp_path)
 
     words = MLSERVER_BATCHING.command(served, Ports(1, 2), tmp_path)
@@ -67,7 +67,7 @@ def test_the_batching_of_mlserver_is_a_setting(tmp_path: Path) -> None:
 
 
 def test_an_environment_that_is_not_there_says_how_to_make_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Before anything is started."""
+    """It is said before anything is started, not after minutes of measuring."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
     with pytest.raises(SystemExit, match="make bench-environments"):
@@ -83,7 +83,7 @@ def test_an_environment_tells_its_versions() -> None:
 
 
 def test_a_contestant_that_does_not_come_up_says_why(tmp_path: Path) -> None:
-    """With the end of what it wrote."""
+    """The error holds the end of what it wrote."""
     broken = Contestant("broken", lambda _, __, ___: ["-c", "raise SystemExit('no model')"], ("v1",), (), "/", "/")
 
     with pytest.raises(SystemExit, match="broken did not come up:\nno model"):

@@ -76,7 +76,7 @@ def test_a_readme_without_a_place_is_refused(tmp_path: Path) -> None:
 
 
 def test_every_number_is_on_the_page() -> None:
-    """Of every server, in every protocol and size."""
+    """The page leaves out no server, protocol or size."""
     text = report.page(RECORDED, ROOT)
     lines = {
         f"| {r.contestant} | {r.cell.protocol} | {value} ({value} to {value}) |"
@@ -105,7 +105,7 @@ def test_the_page_names_machine_versions_and_what_was_left_out() -> None:
 
 
 def test_a_run_that_was_cut_off_is_reported_as_such() -> None:
-    """With what there is."""
+    """The report says so, and shows what was measured until then."""
     cut = Measurements(run(3), [record(0, "ours", ONE, 100)], [Start(0, "breast-cancer", "ours", 1.0, 1.0, 0.0)])
 
     assert "The run was cut off: 0 of 3 rounds are whole." in report.page(cut, ROOT)

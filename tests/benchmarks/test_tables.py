@@ -24,7 +24,7 @@ def test_figures_have_a_line_a_server_and_protocol() -> None:
 
 
 def test_nothing_measured_is_an_empty_table() -> None:
-    """Nor does it have a median."""
+    """A cell without measurements has no median either."""
     assert tables.figures([], 1, 32) == [tables.HEAD]
     assert tables.spread([float("nan")]) is None
     assert tables.speed([], "ours", ONE) == 0
@@ -48,14 +48,14 @@ def test_servers_are_compared_with_ours_of_the_same_protocol() -> None:
 
 
 def test_sizes_are_in_order() -> None:
-    """Of rows, then of connections."""
+    """Readers look for a cell by its rows first, and then by its connections."""
     records = [record(0, "ours", Cell("v1", *size), 1) for size in ((32, 1), (1, 256), (1, 1), (1, 1))]
 
     assert tables.sizes(records) == [(1, 1), (1, 256), (32, 1)]
 
 
 def test_tables_can_be_read_anywhere() -> None:
-    """In a terminal and on a page."""
+    """They are made for a terminal and for a page."""
     rows = [["a", "bb"], ["ccc", "d"]]
 
     assert tables.plain(rows) == "a    bb\nccc  d\n"
@@ -63,5 +63,5 @@ def test_tables_can_be_read_anywhere() -> None:
 
 
 def test_numbers_are_short() -> None:
-    """Three digits that say something."""
+    """Three digits say what a measurement knows; more would pretend to."""
     assert [tables.short(number) for number in (12345.6, 99.96, 0.01234, -250.4)] == ["12,346", "100", "0.0123", "-250"]

@@ -63,7 +63,7 @@ def test_what_was_not_measured_is_left_out() -> None:
 
 
 def test_verdicts_name_the_promise_and_whether_it_was_kept() -> None:
-    """Each model has its own."""
+    """Each model has a promise of its own."""
     objects = Cell("v1 objects", 1, 32)
     churn = [
         Record(0, "churn", name, objects, rate, 1, 1, 1, 0, 1) for name, rate in (("ours", 90.0), ("kserve", 10.0))

@@ -163,7 +163,7 @@ def test_every_comment_belongs_to_a_value() -> None:
 
 
 def test_the_readme_lists_every_value() -> None:
-    """In the order of values.yaml, with the defaults that stand there."""
+    """They stand in the order of values.yaml, with its defaults."""
     rows = Page("README.md", README).table("Values")
 
     assert [path.strip("`") for path, *_ in rows] == LEAVES

@@ -25,7 +25,7 @@ def test_every_route_of_the_server_is_on_the_page(target: Target) -> None:
 
 
 def test_every_grpc_method_is_on_the_page() -> None:
-    """As the protocol's service lists them."""
+    """The methods are read from the protocol's own service, so a new one cannot be forgotten."""
     methods = [method.name for method in pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].methods]
     assert methods
     assert not [name for name in methods if f"`{name}`" not in PAGE]

@@ -62,7 +62,7 @@ def test_both_spellings_of_predict_answer_alike(target: Target, facts: Facts) ->
 
 
 def test_a_vector_answer_has_exactly_its_keys(target: Target, facts: Facts) -> None:
-    """label, probabilities by class, model_version, n_features_in."""
+    """Clients read label, probabilities by class, model_version and n_features_in; a further key would be a promise."""
     if facts.facade != "vector":
         pytest.skip("the model takes named values")
     body = post(target, "/predict", one_row(facts)).json()
@@ -73,7 +73,7 @@ def test_a_vector_answer_has_exactly_its_keys(target: Target, facts: Facts) -> N
 
 
 def test_a_vector_model_takes_named_values_too(target: Target, facts: Facts) -> None:
-    """Whatever the order of the keys."""
+    """The order of the keys does not matter: names decide."""
     if facts.facade != "vector":
         pytest.skip("the model takes named values")
     row = facts.take(1)[0]
@@ -100,7 +100,7 @@ def test_churn_gives_three_reasons(target: Target, facts: Facts) -> None:
 @pytest.mark.parametrize("path", MANY)
 @pytest.mark.parametrize("n_rows", [1, 7])
 def test_a_batch_answers_each_row(target: Target, facts: Facts, path: str, n_rows: int) -> None:
-    """In order, with the count."""
+    """Answers are in the order of the rows, with their count."""
     response = post(target, path, {"instances": rows_of(facts, n_rows)})
     body = response.json()
     assert response.status_code == 200, response.text
@@ -187,14 +187,14 @@ def test_the_request_id_in_the_body_is_echoed(target: Target, facts: Facts) -> N
 
 @pytest.mark.parametrize("given", [7, "x" * 1000, ["a"], True])
 def test_a_bad_request_id_in_the_body_is_refused(target: Target, facts: Facts, given: object) -> None:
-    """It is a short text."""
+    """It is a short text: anything else would be echoed and logged."""
     body = assert_error(post(target, "/predict", one_row(facts) | {"request_id": given}), 422)
     assert "request_id" in body["error"]
 
 
 @pytest.mark.parametrize("in_query", [False, True])
 def test_reasons_are_given_or_left_out_as_asked(target: Target, facts: Facts, *, in_query: bool) -> None:
-    """By the key ``explain`` in the body, or by the query parameter."""
+    """The key ``explain`` in the body asks for them, or the query parameter."""
     for explain in (True, False):
         path = f"/predict?explain={str(explain).lower()}" if in_query else "/predict"
         body = one_row(facts) if in_query else one_row(facts) | {"explain": explain}

@@ -24,7 +24,7 @@ def test_the_server_is_live_and_ready(grpc_target: Target) -> None:
 
 
 def test_the_server_describes_itself_as_over_rest(grpc_target: Target) -> None:
-    """Name, version and extensions."""
+    """Name, version and extensions are those of the REST route."""
     reply = grpc_target.stub.ServerMetadata(pb.ServerMetadataRequest(), timeout=30)
     page = grpc_target.client.get("/v2").json()
     assert (reply.name, reply.version, list(reply.extensions)) == (page["name"], page["version"], page["extensions"])
@@ -32,13 +32,13 @@ def test_the_server_describes_itself_as_over_rest(grpc_target: Target) -> None:
 
 @pytest.mark.parametrize("with_version", [False, True])
 def test_the_model_is_ready(grpc_target: Target, facts: Facts, *, with_version: bool) -> None:
-    """With and without the version."""
+    """It may be asked for with its version and without."""
     version = facts.version if with_version else ""
     assert grpc_target.stub.ModelReady(pb.ModelReadyRequest(name=facts.name, version=version), timeout=30).ready
 
 
 def test_metadata_is_the_same_as_over_rest(grpc_target: Target, facts: Facts) -> None:
-    """Names, datatypes, shapes, versions."""
+    """A client may choose the protocol by its names, datatypes, shapes and versions."""
     reply = grpc_target.stub.ModelMetadata(pb.ModelMetadataRequest(name=facts.name), timeout=30)
     page = grpc_target.client.get(f"/v2/models/{facts.name}").json()
     assert (reply.name, list(reply.versions), reply.platform) == (page["name"], page["versions"], page["platform"])
@@ -80,7 +80,7 @@ def test_the_served_version_may_be_named(grpc_target: Target, facts: Facts) -> N
 
 
 def test_reasons_come_when_requested(grpc_target: Target, facts: Facts) -> None:
-    """As over REST."""
+    """They are asked for in the same words as over REST."""
     outputs = [pb.ModelInferRequest.InferRequestedOutputTensor(name="reasons")]
     request = grpc_typed(facts.name, facts.tensors(facts.take(2)), outputs=outputs)
     assert len(grpc_target.grpc_outputs(request)["reasons"]) == 2

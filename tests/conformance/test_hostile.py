@@ -67,7 +67,7 @@ def test_a_bad_request_is_refused(target: Target, facts: Facts, group: str, case
 @pytest.mark.parametrize("body", BODIES)
 @pytest.mark.parametrize("route", ROUTES)
 def test_a_bad_body_is_refused(target: Target, facts: Facts, route: str, body: str) -> None:
-    """Whatever is wrong with the document as a whole."""
+    """The document as a whole may be wrong in any way, and the server says in which."""
     response = target.send(Request(ROUTES[route](facts), BODIES[body]))
     assert_error(response, 422 if route.startswith("facade") else 400)
     assert_unharmed(target, facts, response)
@@ -225,7 +225,7 @@ def test_bytes_that_are_no_message_do_not_harm_the_server(grpc_target: Target, f
 
 
 def test_an_unknown_grpc_method_is_unimplemented(grpc_target: Target) -> None:
-    """As the library says it."""
+    """The library of gRPC answers it, before any code of ours."""
     assert grpc_target.channel is not None
     call: Any = grpc_target.channel.unary_unary("/inference.GRPCInferenceService/NoSuchMethod")
     with pytest.raises(grpc.RpcError) as caught:

@@ -48,7 +48,7 @@ def _texts(values: list[Any]) -> list[Any]:
 
 
 def test_the_rest_client_speaks_v1(target: Target, facts: Facts) -> None:
-    """InferenceRESTClient with protocol v1."""
+    """KServe's InferenceRESTClient is what most Python clients are built on."""
 
     async def ask() -> Any:
         client = InferenceRESTClient(RESTConfig(protocol="v1"))
@@ -76,7 +76,7 @@ def test_the_rest_client_speaks_v2(target: Target, facts: Facts, *, binary: bool
 
 
 def test_the_rest_client_sees_health(target: Target, facts: Facts) -> None:
-    """Server live, server ready, model ready."""
+    """It asks whether the server lives, the server is ready and the model is ready."""
 
     async def ask() -> tuple[bool, bool, bool]:
         client = InferenceRESTClient(RESTConfig(protocol="v2"))

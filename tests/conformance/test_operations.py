@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def test_the_root_says_alive(target: Target) -> None:
-    """KServe's own liveness route."""
+    """KServe's own liveness probe asks this route."""
     response = target.client.get("/")
     assert (response.status_code, response.json()) == (200, {"status": "alive"})
 

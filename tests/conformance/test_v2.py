@@ -35,14 +35,14 @@ def test_the_server_is_live_and_ready(target: Target, path: str) -> None:
 
 
 def test_the_model_is_ready(target: Target, facts: Facts) -> None:
-    """Both with and without the version."""
+    """It may be asked for with its version and without."""
     for path in (f"/v2/models/{facts.name}/ready", f"/v2/models/{facts.name}/versions/{facts.version}/ready"):
         response = target.client.get(path)
         assert (response.status_code, response.json().get("ready", True)) == (200, True), path
 
 
 def test_the_models_are_listed(target: Target, facts: Facts) -> None:
-    """GET /v2/models, KServe's addition."""
+    """GET /v2/models is KServe's addition to the protocol, and its clients use it."""
     response = target.client.get("/v2/models")
     assert (response.status_code, response.json()["models"]) == (200, [facts.name])
 
@@ -96,7 +96,7 @@ def test_an_answer_without_request_id_is_well_formed(target: Target, facts: Fact
 
 @pytest.mark.parametrize("flat", [True, False], ids=["flat", "nested"])
 def test_data_may_be_flat_or_nested(target: Target, facts: Facts, *, flat: bool) -> None:
-    """Row-major either way."""
+    """Both forms are read in row-major order."""
     rows = facts.take(3)
     inputs = [tensor.as_json() for tensor in facts.tensors(rows)]
     if not flat:
@@ -147,7 +147,7 @@ def test_requested_outputs_are_answered_in_the_order_asked(target: Target, facts
 
 
 def test_an_empty_list_of_outputs_means_all(target: Target, facts: Facts) -> None:
-    """As if the key were absent."""
+    """The protocol reads it as if the key were absent."""
     request = v2(facts.name, facts.tensors(facts.take(2)), outputs=[])
     assert tuple(target.outputs(request)) == facts.outputs
 
@@ -208,7 +208,7 @@ def test_pages_of_an_unknown_model_are_not_found(target: Target, path: str) -> N
 
 @pytest.mark.parametrize("version", ["", "1.0.0"])
 def test_infer_on_an_unknown_model_is_not_found(target: Target, facts: Facts, version: str) -> None:
-    """With and without a version."""
+    """A version in the path changes nothing about that."""
     request = v2("no-such-model", facts.tensors(facts.take(1)), version=version)
     assert_error(target.send(request), 404, "model-not-found")
 

@@ -87,7 +87,7 @@ def test_the_content_type_of_a_binary_request_does_not_matter(target: Target, fa
 
 
 def test_the_id_is_echoed_in_a_binary_answer(target: Target, facts: Facts) -> None:
-    """In the JSON part."""
+    """It stands in the JSON part, as in an answer without binary data."""
     response = target.send(v2_binary(facts.name, facts.tensors(facts.take(1)), id="binary-7"))
     head = orjson.loads(response.content[: int(response.headers[HEADER_LENGTH])])
     assert head["id"] == "binary-7"

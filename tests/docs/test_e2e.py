@@ -19,7 +19,7 @@ NAMED = sorted({name for line in PAGE.splitlines() for name in re.findall(r"`((?
 
 @pytest.mark.parametrize("name", NAMED)
 def test_a_claim_names_a_test_that_is_there(name: str) -> None:
-    """However short it is written."""
+    """A claim may name a test by the end of its path, and still has to find it."""
     pattern = re.compile(".*".join(map(re.escape, name.split("…"))))
 
     assert [test for test in TESTS if pattern.fullmatch(test)], name

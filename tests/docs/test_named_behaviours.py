@@ -122,7 +122,7 @@ def test_the_features_are_known_once_it_is_loaded(predictor: Predictor) -> None:
 
 
 def test_a_row_of_another_width_names_both_widths(predictor: Predictor, rows: list[list[float]]) -> None:
-    """What was expected, and what came."""
+    """The text says what was expected and what came, so that the client sees which column is missing."""
     with pytest.raises(ContractError, match="must have 30 values in contract order, got 29"):
         predictor.contract.frame([rows[0][:29]])
 

@@ -44,7 +44,7 @@ def test_the_keys_of_a_request_line_are_listed() -> None:
 
 
 def test_the_keys_of_every_line_are_listed() -> None:
-    """Those that the formatter itself writes."""
+    """The list is compared with the keys that the formatter itself writes."""
     record = logging.LogRecord("name", logging.INFO, "path", 1, "text", None, None)
     keys = orjson.loads(JsonFormatter().format(record))
 

@@ -73,7 +73,7 @@ def test_the_health_check_of_the_image_asks_the_port_that_was_set(image: str) ->
 
 
 def test_the_bundled_image_serves_what_is_baked_in(baked: tuple[str, Path]) -> None:
-    """Without any mount and flag."""
+    """It needs no mount and no flag: it is the whole deployment."""
     bundled, bundle = baked
     with container(bundled, [], []) as address:
         lines = smoke.run_smoke(address, bundle)

@@ -68,6 +68,6 @@ def test_a_broken_release_fails_the_command_and_the_old_one_serves_on(variables:
 
 
 def test_a_share_that_is_none_is_refused(variables: dict[str, str]) -> None:
-    """With what to give instead."""
+    """The text says what to give instead."""
     with pytest.raises(ProgramError, match="give a share from 0 to 100, such as PERCENT=10"):
         make("canary", variables)

@@ -153,7 +153,7 @@ def test_a_cut_file_is_refused_by_its_size(directory: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", REQUIRED)
 def test_a_missing_file_is_refused(directory: Path, name: str) -> None:
-    """By name."""
+    """It is named, so that somebody can look for it where the bundle was made."""
     (directory / name).unlink()
 
     with pytest.raises(BundleTampered, match=rf"{name} cannot be read \(No such file"):
@@ -189,7 +189,7 @@ def test_an_extra_link_is_refused(directory: Path) -> None:
 
 
 def test_a_link_to_nowhere_is_refused(directory: Path) -> None:
-    """It is no file."""
+    """It has no content that a hash could be compared with."""
     (directory / PIPELINE).unlink()
     (directory / PIPELINE).symlink_to(directory / "gone")
 
@@ -248,7 +248,7 @@ def test_run_facts_may_change_or_be_absent(directory: Path) -> None:
 
 
 def test_run_facts_that_are_no_object_are_none(directory: Path) -> None:
-    """Whatever a hand wrote there."""
+    """A hand may have written anything there, and the bundle serves all the same."""
     overwrite(directory / RUN, b"[1]")
 
     assert read_run(directory) == {}

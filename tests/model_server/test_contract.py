@@ -126,7 +126,7 @@ RULES: dict[str, list[Any]] = {
     ids=str,
 )
 def test_bounds_and_categories_are_inclusive_and_exact(name: str, value: Any, admitted: bool) -> None:  # noqa: FBT001
-    """The edges of every rule."""
+    """The edges of every rule are where clients and contracts disagree first."""
     row = dict(zip(PEOPLE.names, GOOD, strict=True)) | {name: value}
 
     if admitted:
@@ -390,7 +390,7 @@ def test_tiers_start_at_their_bound(number: float, tier: str) -> None:
 
 @pytest.mark.parametrize(("positive", "index"), [(None, 1), ("no", 0), ("yes", 1)])
 def test_the_positive_class_is_the_named_one_else_the_last(positive: str | None, index: int) -> None:
-    """Its column in the probabilities."""
+    """Its column in the probabilities follows from it."""
     assert contracts.classes("no", "yes", positive=positive).positive_index == index
 
 

@@ -55,14 +55,14 @@ def test_a_quota_of_cgroup_v2_is_rounded_up(text: str, expected: int, tmp_path: 
 
 @pytest.mark.parametrize(("quota", "expected"), [("50000\n", 1), ("150000\n", min(2, ALLOWED)), ("-1\n", ALLOWED)])
 def test_a_quota_of_cgroup_v1_counts_too(quota: str, expected: int, tmp_path: Path) -> None:
-    """Minus one is no limit."""
+    """There, minus one means that there is no limit."""
     v1(tmp_path, quota, "100000\n")
 
     assert cpu_limit(tmp_path) == expected
 
 
 def test_without_cgroups_the_affinity_counts(tmp_path: Path) -> None:
-    """As on a developer's machine."""
+    """A developer's machine has no quota, and still fewer processors for us than it has."""
     assert cpu_limit(tmp_path) == ALLOWED
 
 

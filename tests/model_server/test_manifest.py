@@ -94,14 +94,14 @@ def test_a_faulty_manifest_is_refused_by_field(content: bytes, text: str) -> Non
 
 @pytest.mark.parametrize("found", [0, FORMAT + 1, 99])
 def test_a_format_of_another_time_says_so(found: int) -> None:
-    """Before all its other differences are listed as faults."""
+    """It is said before all its other differences are listed as faults."""
     with pytest.raises(BundleIncompatible, match=f"bundle format is {found}, this server knows {FORMAT}: train"):
         Manifest.from_bytes(canonical_json({"format": found, "unheard": "of"}))
 
 
 @pytest.mark.parametrize("version", ["0.0.0", "1.0.0", "10.20.30", "1.0.0-rc.1", "1.0.0-0a"])
 def test_semantic_versions_are_versions(version: str) -> None:
-    """Pre-releases included."""
+    """Pre-releases are versions too."""
     assert contracts.manifest(SMALL, version=version).version == version
 
 

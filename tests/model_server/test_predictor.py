@@ -130,7 +130,7 @@ def test_the_positive_class_may_be_the_first(tmp_path: Path) -> None:
 
 
 def test_of_several_classes_the_most_probable_is_answered(tmp_path: Path) -> None:
-    """Integer labels stay integers."""
+    """Integer labels stay integers on the way out."""
     model = LogisticRegression().fit(X, THREE)
     frame = contract(contracts.VALUE).frame_from_matrix(X)
 

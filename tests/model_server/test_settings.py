@@ -139,7 +139,7 @@ def test_without_any_source_the_defaults_hold() -> None:
     "written", ["--{key}={value}", "--{key} {value}", "--{hyphens} {value}", "--{hyphens}={value}"]
 )
 def test_every_setting_is_a_flag(key: str, written: str) -> None:
-    """In either spelling, with its value after a space or an equals sign."""
+    """Both spellings are taken, with the value after a space or an equals sign."""
     text, value = OTHER[key]
     argv = written.format(key=key, hyphens=key.replace("_", "-"), value=text).split(" ")
 
@@ -202,7 +202,7 @@ def test_an_empty_environment_variable_is_not_set() -> None:
 
 
 def test_the_environment_may_name_the_file(tmp_path: Path) -> None:
-    """A flag still names another."""
+    """A flag that names another file is stronger."""
     environ = {CONFIG_FILE: settings_file(tmp_path, "max_rows: 7\n")}
     other = tmp_path / "other.yaml"
     other.write_text("max_rows: 8\n", encoding="utf-8")
@@ -262,7 +262,7 @@ def test_a_bad_value_is_refused_with_its_key_and_origin_and_never_shown(key: str
 
 
 def test_several_bad_values_are_named_at_once() -> None:
-    """One restart, not three."""
+    """Whoever mends them needs one restart, not three."""
     text = refusal(["--http_port=x"], {"WORKERS": "0", "MODEL_SERVER_WORKERS": "0"})
 
     assert "http_port: " in text
@@ -286,7 +286,7 @@ def test_several_bad_values_are_named_at_once() -> None:
     ids=lambda value: " ".join(value).replace(SECRET, "word") if isinstance(value, list) else "",
 )
 def test_an_unknown_flag_is_refused(argv: list[str], text: str) -> None:
-    """Not guessed from its first letters, nor taken in silence."""
+    """It is not guessed from its first letters, nor taken in silence."""
     assert refusal(argv).startswith(text)
 
 
@@ -340,7 +340,7 @@ def test_a_bad_file_is_refused(text: str, expected: str, tmp_path: Path) -> None
 
 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
-    """Absent, a folder, or not text."""
+    """It may be absent, a folder or not text: each is said in words."""
     binary = tmp_path / "binary.yaml"
     binary.write_bytes(b"\xff\xfe\xff")
 
@@ -380,7 +380,7 @@ def test_times_are_finite() -> None:
 
 
 def test_help_lists_every_setting_with_its_description() -> None:
-    """And ends well."""
+    """It ends with exit code 0 and starts nothing."""
     done = subprocess.run(
         [sys.executable, "-m", "model_server", "--help"], capture_output=True, check=False, text=True, timeout=60
     )

@@ -42,7 +42,7 @@ def wait_until_both_answer(server: Process) -> None:
 
 
 def test_workers_cannot_share_a_port_that_the_system_picks() -> None:
-    """Each would get another."""
+    """Each of them would get another, and no client could find them."""
     with pytest.raises(ConfigError, match="an http_port and a grpc_port other than 0"):
         workers.supervise([], load(["--workers=2", "--grpc_port=0"], {}))
 

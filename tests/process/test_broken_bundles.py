@@ -103,7 +103,7 @@ def test_loading_too_long_ends_the_process(slow_registry: Path, folder: Path, tm
 
 
 def test_a_taken_port_is_named(registry: Path, folder: Path) -> None:
-    """Both ports, each by its key."""
+    """Each of the two is named by its key."""
     for key in ("http_port", "grpc_port"):
         with socket.socket() as taken:
             taken.bind(("0.0.0.0", 0))  # noqa: S104 - as the server does

@@ -84,7 +84,7 @@ def test_typed_grpc_contents_are_read_as_they_were_written(sent: list[Tensor]) -
 
 @given(sent=several(DATATYPES))
 def test_raw_grpc_contents_are_read_as_they_were_written(sent: list[Tensor]) -> None:
-    """gRPC, raw."""
+    """Raw contents of gRPC are the same bytes as binary data over REST."""
     assert_decoded(messages.decode_request(grpc_raw("m", sent)), sent)
 
 

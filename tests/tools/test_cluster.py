@@ -167,13 +167,13 @@ def test_a_deployment_is_rolled_out_when_its_newest_pods_are_the_only_ones() -> 
 
 
 def test_waiting_ends() -> None:
-    """With what was waited for in the text."""
+    """The error says what was waited for."""
     with pytest.raises(ClusterError, match="the moon: not so after 0 s"):
         objects.wait("the moon", lambda: False, timeout_s=0)
 
 
 def test_the_origin_of_images_is_pull_or_build(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Anything else is said."""
+    """Anything else is named as a mistake."""
     for wanted, built in (("build", True), ("pull", False)):
         monkeypatch.setenv("E2E_IMAGES", wanted)
         origin.is_built.cache_clear()

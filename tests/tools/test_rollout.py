@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 @pytest.mark.parametrize("given", [None, -1, 101])
 def test_a_share_that_is_no_percentage_is_refused(given: int | None) -> None:
-    """With what to give instead."""
+    """The text says what to give instead."""
     with pytest.raises(ClusterError, match="give a share from 0 to 100, such as PERCENT=10"):
         traffic.percentage(given)
 
@@ -58,7 +58,7 @@ def test_a_canary_without_a_share_ends_before_it_asks_a_cluster() -> None:
 
 @pytest.mark.parametrize("command", [["smoke"], ["canary", "--percent", "10"], ["promote"], ["rollback"]], ids=" ".join)
 def test_a_command_without_a_cluster_says_so(command: list[str]) -> None:
-    """In one line, with the way to a cluster."""
+    """One line says it, with the way to a cluster."""
     done = deploy(*command)
 
     assert (done.returncode, done.stdout) == (1, "")

@@ -62,7 +62,7 @@ def test_simple_models_stand_beside_the_model(shop_model: tuple[Trained, Figures
 
 
 def test_regressions_have_their_own_baselines() -> None:
-    """The mean, and a ridge regression."""
+    """They are the mean and a ridge regression."""
     contract = Contract(features=(Feature(name="a", dtype="float"),), output=VALUE)
     assert set(baselines(contract)) == {"mean", "ridge"}
 

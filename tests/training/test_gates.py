@@ -55,7 +55,7 @@ def test_a_limit_that_is_not_reached_fails_with_value_limit_and_fix(
 
 
 def test_a_limit_that_is_reached_passes(shop_model: tuple[Trained, Figures]) -> None:
-    """The value itself is good enough."""
+    """A floor or ceiling is itself good enough."""
     value = shop_model[1].at("test_metrics.roc_auc")
     assert value is not None
     checks = _absolute(

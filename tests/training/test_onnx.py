@@ -102,7 +102,7 @@ def test_a_bundle_made_with_onnx_holds_the_estimator_and_its_record(
 
 
 def test_it_is_used_where_the_server_is_asked_to(shop: Path) -> None:
-    """And answers as scikit-learn does."""
+    """The server answers with it what scikit-learn does."""
     uri, allow = str(shop), True  # nobody promoted it
     served = {
         name: build(Wanted(uri, predictor=name, allow_unapproved=allow))
@@ -130,7 +130,7 @@ def adopted(folder: Path, model: object, *words: str) -> Path:
 
 
 def test_an_adopted_model_can_be_converted(tmp_path: Path) -> None:
-    """With a tolerance of its own, if need be."""
+    """It may have a tolerance of its own."""
     folder = adopted(tmp_path, RandomForestRegressor(5, random_state=0), "--onnx-tolerance", "1e-5")
 
     golden = open_bundle(verify(folder)).golden
@@ -176,7 +176,7 @@ def test_the_command_line_adds_to_the_configuration(
 
 
 def test_a_section_that_is_none_is_refused(tmp_path: Path) -> None:
-    """By its name, whatever the command line says."""
+    """It is named, whatever the command line says."""
     config = write_config(tmp_path)
     config.write_text(config.read_text("utf-8") + "\nonnx: true\n", "utf-8")
 

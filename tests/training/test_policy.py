@@ -38,12 +38,12 @@ def test_an_account_is_no_person(who: str) -> None:
     ("who", "written"), [("ada", "ada"), ("Ada Lovelace", "Ada Lovelace"), (" Ada \n Lovelace ", "Ada Lovelace")]
 )
 def test_a_person_goes_into_the_history_by_name(who: str, written: str) -> None:
-    """On one line, without the spaces around."""
+    """The name is on one line, without the spaces around."""
     assert NAMED.approver_of(who, account="runner") == written
 
 
 def test_where_anyone_may_the_account_will_do() -> None:
-    """As it was before there were policies."""
+    """It was so before there were policies."""
     anyone = Policy(approver="anyone")
 
     assert [anyone.approver_of(who, account="runner") for who in ("", "root", "ada")] == ["runner", "root", "ada"]

@@ -90,7 +90,7 @@ def test_error_samples_are_the_surest_mistakes_with_their_features(shop_model: t
 
 
 def test_a_model_without_mistakes_has_an_empty_list_of_them(shop_model: tuple[Trained, Figures]) -> None:
-    """Only the header is left."""
+    """Only the header of the table is left."""
     trained = shop_model[0]
     test = trained.answers(trained.split.test)
     perfect = replace(test, answered=test.truth)
@@ -137,7 +137,7 @@ def test_pictures_are_drawn_alike_each_time(shop_model: tuple[Trained, Figures])
 
 
 def test_a_roc_curve_starts_at_nothing_and_ends_at_everything() -> None:
-    """With ties taken together."""
+    """Ties are taken together, so that no order of equal scores flatters it."""
     hit, number = np.array([True, False, True, False]), np.array([0.9, 0.5, 0.5, 0.1])
     wrong, found = roc_points(hit, number)
     assert (wrong.tolist(), found.tolist()) == ([0.0, 0.0, 0.5, 1.0], [0.0, 0.5, 1.0, 1.0])
@@ -165,7 +165,7 @@ def test_a_card_without_words_says_that_they_are_missing(shop_registry: Path) ->
 
 
 def test_one_flipped_byte_in_any_file_is_refused(shop_registry: Path, tmp_path: Path) -> None:
-    """Before anything is unpickled."""
+    """It is refused before anything is unpickled."""
     folder = shop_registry / "shop" / "1.0.0"
     for name in verify(folder).manifest.files:
         copy = tmp_path / name.replace("/", "-")

@@ -206,7 +206,7 @@ def test_linear_classifiers_answer_within_the_tolerance(name: str, n_classes: in
 @brief
 @given(frame=few_rows)
 def test_classifiers_without_probabilities_answer_labels(name: str, n_classes: int, frame: Frame) -> None:
-    """By the sign of their score, or by the highest."""
+    """The sign of the score decides between two classes, the highest among more."""
     models = fitted("scored", name, n_classes)
 
     assert models[1].kernel.predict_proba is None
@@ -217,7 +217,7 @@ def test_classifiers_without_probabilities_answer_labels(name: str, n_classes: i
 @brief
 @given(frame=few_rows)
 def test_trees_answer_values_with_the_same_bits(name: str, frame: Frame) -> None:
-    """On the scale of the target, whatever the loss is counted in."""
+    """Values are on the scale of the target, whatever the loss is counted in."""
     models = fitted("tree value", name)
 
     assert models[1].kernel.left == ()
@@ -228,7 +228,7 @@ def test_trees_answer_values_with_the_same_bits(name: str, frame: Frame) -> None
 @brief
 @given(frame=few_rows)
 def test_linear_regressions_answer_within_the_tolerance(name: str, frame: Frame) -> None:
-    """One product, as scikit-learn takes it."""
+    """The product is taken in one go, as scikit-learn does, and may round otherwise."""
     models = fitted("value", name)
 
     assert len(models[1].kernel.blas) == 1
@@ -380,7 +380,7 @@ def test_an_estimator_of_unknown_columns_is_left_with_its_whole_pipeline(estimat
 
 
 def test_a_classifier_of_several_labels_is_asked_itself() -> None:
-    """Its answers are lists of arrays."""
+    """Its answers are lists of arrays, which no kernel gives."""
     both = np.column_stack([X[:, 0] > 0, X[:, 1] > 0]).astype(int)
     forest = ensemble.RandomForestClassifier(n_estimators=3).fit(X, both)
 
@@ -423,7 +423,7 @@ def test_a_forest_that_is_too_large_to_join_is_walked_tree_by_tree() -> None:
 
 
 def test_a_large_model_is_walked_tree_by_tree(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the same answers, for few rows as for many."""
+    """It gives the same answers for few rows as for many."""
     monkeypatch.setattr("model_server.compiled.joined.MOST_NODES", 5)  # else the test would train for minutes
 
     for estimator in (
@@ -510,7 +510,7 @@ def test_weights_in_single_precision_are_left_to_the_estimator() -> None:
 
 
 def test_probabilities_that_nobody_gives_are_refused_as_ever() -> None:
-    """Compiled or not."""
+    """A compiled estimator must not answer what the estimator itself refuses."""
     _, fast = compiled(svm.LinearSVC(random_state=0).fit(X, LABELS[2]), MANY)
 
     with pytest.raises(AttributeError):

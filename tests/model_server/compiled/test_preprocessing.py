@@ -255,7 +255,7 @@ def test_a_step_that_is_not_known_is_asked_itself(name: str) -> None:
 
 
 def test_a_step_that_takes_a_table_is_handed_one() -> None:
-    """With the names it was fitted on, or it would warn at every request."""
+    """It gets the names that it was fitted on, or it would warn at every request."""
     step = ColumnTransformer([("bins", KBinsDiscretizer(3, encode="ordinal", quantile_method="linear"), ["n", "size"])])
 
     assert compiled_alike(step.fit(SOME.as_dataframe()), SOME, SOME)

@@ -127,7 +127,7 @@ def test_another_digest_than_the_pinned_is_not_served(written: Path) -> None:
 
 
 def test_another_version_is_not_served(written: Path) -> None:
-    """With what was found."""
+    """The text says which version was found there."""
     assert "1.0.0" in failure(written / "linear" / "1.0.0", "--model_version=9.9.9")
 
 
@@ -181,7 +181,7 @@ def test_a_server_may_stay_up_without_a_model(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("key", ["http_port", "grpc_port"])
 def test_a_port_that_is_taken_is_named(key: str, written: Path, left_behind: Callable[[], list[str]]) -> None:
-    """With its setting; nothing stays behind."""
+    """The text names its setting, and nothing of the server stays behind."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -196,7 +196,7 @@ def test_a_port_that_is_taken_is_named(key: str, written: Path, left_behind: Cal
 
 @pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1", "2001:db8::1"])
 def test_an_address_of_another_machine_is_named(host: str, written: Path) -> None:
-    """The port is not to blame."""
+    """The text does not blame the port, which may be free."""
     settings = load_settings(written / "linear" / "1.0.0", f"--http_host={host}")
 
     with pytest.raises(StartupFailed, match=f"nothing can listen on {host}: set http_host to"):
@@ -302,7 +302,7 @@ def trailing(call: Any) -> dict[str, str]:
 
 
 def test_a_grpc_call_has_its_identifier_counts_and_line(written: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """As the gate does for HTTP."""
+    """It gets all that an HTTP request gets, from the same code."""
     caplog.set_level(logging.INFO)
     with serving(written / "linear" / "1.0.0") as service:
         _, call = service.stub.ModelInfer.with_call(numbers_message(), metadata=[("x-request-id", "known")])
@@ -336,7 +336,7 @@ def test_an_unknown_grpc_method_is_unimplemented(written: Path) -> None:
 
 
 def test_bytes_that_are_no_message_are_refused_over_grpc(written: Path) -> None:
-    """And the next call is answered."""
+    """The connection survives them: the next call is answered."""
     with serving(written / "linear" / "1.0.0") as service:
         call: Any = service.channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
         with pytest.raises(grpc.RpcError):
@@ -393,7 +393,7 @@ def test_a_call_that_the_client_gives_up_is_counted(written: Path) -> None:
 
 
 def test_a_stopped_server_leaves_no_thread(written: Path, left_behind: Callable[[], list[str]]) -> None:
-    """Nor an open port."""
+    """It leaves no open port either, so another can be started in its place."""
     with serving(written / "linear" / "1.0.0") as service:
         service.http.post("/v1/models/linear:predict", json={"instances": NUMBERS})
         port = service.running.http_port
@@ -454,7 +454,7 @@ def test_the_grace_ends_what_takes_too_long(
 def test_a_server_can_be_stopped_while_it_loads(
     tmp_path: Path, release: Callable[[], None], left_behind: Callable[[], list[str]]
 ) -> None:
-    """Without waiting for the bundle."""
+    """Stopping does not wait for the bundle, which may take minutes."""
     directory = odd(tmp_path / "odd" / "1.0.0", Held().fit(np.zeros((2, 2))))
     with serving(directory, ready=False) as service:
         service.running.stop()

@@ -65,7 +65,7 @@ def test_given_edges_are_kept() -> None:
 
 @pytest.mark.parametrize(("edges", "counts"), [((1.0, 2.0), (1, 2)), ((2.0, 1.0), (1, 2, 3)), ((1.0, 1.0), (0, 0, 0))])
 def test_a_reference_that_contradicts_itself_is_refused(edges: tuple[float, ...], counts: tuple[int, ...]) -> None:
-    """One count a bin, edges ascending."""
+    """There must be one count a bin, and the edges must ascend."""
     with pytest.raises(ValidationError):
         Numbers(missing=0, edges=edges, counts=counts)
 
@@ -124,7 +124,7 @@ def test_truth_values_of_a_numeric_table_are_counted_by_name() -> None:
 
 
 def test_a_regression_has_its_values_counted() -> None:
-    """And no labels."""
+    """It answers no labels, so none are counted."""
     contract = _contract(VALUE, {"name": "a", "dtype": "float"})
     reference = Reference.build(contract, contract.frame([[1.0]]), Prediction(values=np.array([1.0, 2.0])))
     assert reference.labels == {}

@@ -365,7 +365,7 @@ def test_a_changed_file_does_not_even_open(tmp_path: Path) -> None:
 
 
 def test_without_the_extra_the_server_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And serves all the same."""
+    """It serves with scikit-learn all the same."""
     plain = plain_bundle(tmp_path, files(*converted(boosted(), CONTRACTS["two"])))
     monkeypatch.setitem(sys.modules, "onnxruntime", None)  # how Python itself says that there is none
 

@@ -326,7 +326,7 @@ def test_answering_what_the_pipeline_refuses_is_a_difference() -> None:
 
 
 def test_a_bundle_with_a_record_is_served_by_compiled_kernels(tmp_path: Path) -> None:
-    """After they were compared once more, on this machine."""
+    """They are compared once more on this machine before they are used."""
     pipeline = boosted(StandardScaler())
     record = measure(predictor(pipeline, NUMBERS, FRAME.take(range(16))), FRAME)
     opened = written(tmp_path, pipeline, NUMBERS, FRAME.take(range(16)), bytes_of(record))
@@ -370,7 +370,7 @@ def test_a_record_does_not_excuse_from_the_comparison_at_load(tmp_path: Path) ->
 
 
 def test_a_pipeline_that_cannot_be_compiled_says_why() -> None:
-    """So that somebody may mend it."""
+    """The reason is recorded, so that somebody may mend it."""
     pipeline = make_pipeline(StandardScaler().set_output(transform="pandas"), LinearRegression()).fit(X, X[:, 0])
     contract = Contract(features=contracts.numbers(3), output=contracts.VALUE)
     record = measure(predictor(pipeline, contract, contract.frame_from_matrix(X[:4])), contract.frame_from_matrix(X))

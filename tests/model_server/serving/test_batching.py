@@ -134,7 +134,7 @@ async def gathered(*waiting: Awaitable[Rows]) -> list[Any]:
 
 
 def test_what_arrives_in_one_turn_shares_a_call(make: Make, model: Model) -> None:
-    """And each gets its own rows back, in order."""
+    """Each gets its own rows back, in order."""
 
     async def main() -> list[Rows]:
         batcher = make()
@@ -172,7 +172,7 @@ def test_a_lone_request_waits_for_no_company(make: Make, model: Model) -> None:
 
 
 def test_what_arrives_while_a_batch_runs_is_the_next_batch(executor: ThreadPoolExecutor) -> None:
-    """All of it, in one call."""
+    """All of it shares one call, whoever sent it."""
     model = Model(gate=threading.Event())
 
     async def main() -> None:
@@ -288,7 +288,7 @@ def test_a_batch_that_failed_is_not_handed_on(make: Make, model: Model) -> None:
 
 
 def test_a_large_request_runs_in_slices(make: Make, model: Model) -> None:
-    """And is put together again, in order."""
+    """The slices are put together again, in order."""
 
     async def main() -> Rows:
         outcome: Rows = await ask(make(batch_rows=10), 2.0, *range(25))
@@ -371,7 +371,7 @@ def test_an_item_that_is_refused_leaves_its_neighbours(make: Make, model: Model)
 
 
 def test_a_missing_result_fails_the_batch(executor: ThreadPoolExecutor) -> None:
-    """Rather than to give one request the answer of another."""
+    """Otherwise one request would get the answer of another."""
 
     class Short(Model):
         def run(self, key: float, items: Sequence[Rows]) -> list[Rows | Exception]:
@@ -417,7 +417,7 @@ def test_an_executor_that_is_shut_down_fails_its_requests(model: Model) -> None:
 
 
 def test_a_call_that_the_executor_drops_cancels_its_requests() -> None:
-    """As at the end of a shutdown's grace."""
+    """It does so at the end of a shutdown's grace."""
     executor, model = ThreadPoolExecutor(1), Model(gate=threading.Event())
 
     async def main() -> list[Any]:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def test_an_unknown_output_is_refused_with_those_there_are() -> None:
-    """Before anything is computed."""
+    """It is refused before anything is computed, and the text lists what may be asked for."""
     call = Call(rows=[[1.0, 2.0]], outputs=(RequestedOutput("value"), RequestedOutput("label")))
 
     text = refusal(UnknownOutput, check_outputs, call, TWO)
@@ -38,7 +38,7 @@ def test_an_unknown_output_is_refused_with_those_there_are() -> None:
 
 
 def test_rows_are_counted_before_they_are_read() -> None:
-    """For tensors, by the first dimension of the first."""
+    """Tensors are counted by the first dimension of the first."""
     text = "must have at most 3 rows, got 4: split the request"
     tensor = Tensor("a", "FP64", (4, 2), np.zeros(8))
 

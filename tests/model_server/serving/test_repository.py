@@ -61,7 +61,7 @@ def loads(repo: BundleRepository, result: str) -> float:
 
 
 def test_a_bundle_is_built_from_its_folder(written: Path) -> None:
-    """Under the name of its manifest, or another."""
+    """It is served under the name of its manifest, or another that is asked for."""
     uri = str(written / "linear" / "1.0.0")
 
     built = build(Wanted(uri))
@@ -140,7 +140,7 @@ def test_another_scikit_learn_is_refused_unless_accepted(tmp_path: Path) -> None
 
 
 def test_before_the_first_load_nothing_is_served() -> None:
-    """And the texts say that it is still loading."""
+    """The texts say that it is still loading."""
     named, unnamed = repository(Wanted("none", "linear")), repository(Wanted("none"))
 
     assert not named.is_ready
@@ -237,7 +237,7 @@ def test_unload_and_load(written: Path) -> None:
 
 
 def test_only_the_served_version_is_found(written: Path) -> None:
-    """An empty one is none."""
+    """An empty version is none, as in a path without one."""
 
     async def steps() -> None:
         repo = repository(Wanted(str(written / "linear" / "1.0.0")))
@@ -406,7 +406,7 @@ def test_a_bundle_may_vanish_while_it_is_served(tmp_path: Path) -> None:
 
 
 def test_a_wish_is_a_value() -> None:
-    """It is passed to a thread."""
+    """It is passed to the thread that loads, and must not change there."""
     wanted = Wanted("here")
 
     assert replace(wanted, name="x") == Wanted("here", name="x")

@@ -98,7 +98,7 @@ def test_calls_of_every_form_share_a_batch(linear: LoadedBundle, runner: BatchRu
 def test_a_bad_call_fails_alone_with_its_own_places(
     form: Any, linear: LoadedBundle, runner: BatchRunner, metrics: Metrics
 ) -> None:
-    """Not those of the rows that it was checked with."""
+    """The places are not those among the rows that it was checked with."""
     good, bad = NUMBERS, [NUMBERS[0], [1.0, 1e31, 1.0]]
 
     first, second, third = runner.run(BatchKey(linear, PLAIN), [form(*good), form(*bad), form(*good)])
@@ -120,7 +120,7 @@ def test_when_all_calls_are_bad_the_model_is_not_asked(
 
 
 def test_rows_of_mixed_columns_share_a_batch(people: LoadedBundle, runner: BatchRunner) -> None:
-    """As lists and as objects."""
+    """Rows as lists and rows as objects are checked and predicted together."""
     names = people.contract.names
     objects = [dict(zip(names, row, strict=True)) for row in PEOPLE]
 
@@ -136,7 +136,7 @@ def test_rows_of_mixed_columns_share_a_batch(people: LoadedBundle, runner: Batch
 
 
 def test_reasons_are_each_rows_own(risk: LoadedBundle, runner: BatchRunner) -> None:
-    """As many as were asked for."""
+    """A row has as many as were asked for, whatever it was predicted with."""
     one, two = runner.run(BatchKey(risk, Options(2)), [rows_call(NUMBERS[0]), rows_call(*NUMBERS)])
 
     assert isinstance(one, Result)

@@ -85,7 +85,7 @@ def test_a_failing_neighbour_fails_alone(written: Path, pool: ThreadPoolExecutor
 
 
 def test_a_refused_neighbour_is_refused_alone(written: Path, pool: ThreadPoolExecutor) -> None:
-    """With the place in its own rows."""
+    """It is told the place in its own rows."""
     with serving(written / "waiting" / "1.0.0") as service:
         blocked = Blocked(service, pool, 1.0)
         asked = [pool.submit(ask, service, *rows) for rows in ([[1.0, 0.0]], [[2.0, 0.0], [2.0, "x"]], [[3.0, 0.0]])]
@@ -142,7 +142,7 @@ def linear_service(written: Path) -> Iterator[LiveServer]:
 
 
 def test_a_large_request_has_the_answers_of_its_rows(linear_service: LiveServer) -> None:
-    """In order, over every form of REST, whose bodies are read in pieces."""
+    """They are in order over every form of REST, whose bodies are read in pieces."""
     rows = MANY.tolist()
     parts = [
         linear_service.http.post("/v1/models/linear:predict", json={"instances": rows[start : start + 100]}).json()

@@ -143,7 +143,7 @@ def test_a_lone_matrix_is_taken_under_any_name(name: str) -> None:
 
 @pytest.mark.parametrize("shape", [(2,), (2, 1)])
 def test_columns_are_taken_by_name_in_any_order(shape: tuple[int, ...]) -> None:
-    """As [N] or [N, 1], of any datatype that converts without loss."""
+    """They may be [N] or [N, 1], of any datatype that converts without loss."""
     parts = [
         Tensor("x1", "INT32", shape, np.array([3, 4], dtype=np.int32)),
         Tensor("x0", "FP32", shape, np.array([0.5, 2.5], dtype=np.float32)),
@@ -167,7 +167,7 @@ def test_a_matrix_of_another_width_is_refused(shape: tuple[int, ...], text: str)
 
 
 def test_a_column_of_another_shape_is_refused() -> None:
-    """One number a row."""
+    """A column has one number a row; a wider one would shift its neighbours."""
     parts = [Tensor("x", "FP64", (1, 2), np.zeros(2)), Tensor("word", "BYTES", (2, 1, 1), ["a", "b"])]
 
     assert refusal(ContractError, to_frame, parts, MIXED) == (
@@ -186,7 +186,7 @@ def test_columns_of_unequal_length_are_refused() -> None:
 
 
 def test_a_missing_and_an_unknown_column_are_named() -> None:
-    """With the name that was probably meant."""
+    """The text also gives the name that was probably meant."""
     parts = [Tensor("x", "FP64", (1,), np.zeros(1)), Tensor("wort", "BYTES", (1,), ["a"])]
 
     text = refusal(ContractError, to_frame, parts, MIXED)

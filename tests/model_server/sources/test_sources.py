@@ -131,7 +131,7 @@ def test_a_damaged_manifest_is_left_to_verification(tmp_path: Path, content: byt
     ],
 )
 def test_a_folder_without_any_bundle_says_how_to_make_one(tmp_path: Path, create: bool, words: list[str]) -> None:  # noqa: FBT001
-    """The first start of a newcomer."""
+    """It is what a newcomer meets at the first start."""
     folder = tmp_path / "artifacts"
     if create:
         folder.mkdir()
@@ -161,7 +161,7 @@ def test_a_file_uri_with_a_relative_path_is_refused() -> None:
 
 
 def test_listings_ignore_what_is_no_bundle(root: Path) -> None:
-    """Files, half-written folders and absent folders."""
+    """Stray files, half-written folders and absent folders are none."""
     assert models(root) == ["empty", "shop"]
     assert versions(root / "shop") == ["1.9.0", "1.10.0-rc.1", "1.10.0"]
     assert versions(root / "absent") == []

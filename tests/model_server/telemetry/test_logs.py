@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def test_a_line_has_a_time_with_its_zone(lines: Lines) -> None:
-    """In UTC, to the millisecond."""
+    """It is in UTC to the millisecond, so lines of several pods can be put in order."""
     configure_logging("INFO")
     logger.warning("line\nbreak and %s", "words")
 
@@ -78,7 +78,7 @@ def test_warnings_and_other_loggers_come_as_lines_too(lines: Lines) -> None:
 
 @pytest.mark.parametrize(("level", "count"), [("DEBUG", 4), ("INFO", 3), ("WARNING", 2), ("ERROR", 1)])
 def test_the_level_is_the_least_that_is_written(level: str, count: int, lines: Lines) -> None:
-    """From the settings."""
+    """Lines below it are left out; the settings choose it."""
     configure_logging(level)
     for number in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR):
         logger.log(number, "x")

@@ -28,7 +28,7 @@ CANCELLED = Kind("http", "GET", "unmatched", 0, "", "", "cancelled"), 0.0, "8", 
 
 
 def test_a_finished_request_is_counted_and_timed() -> None:
-    """Under its protocol, route, status and version."""
+    """Its series is that of its protocol, route, status and version."""
     metrics = Metrics(CollectorRegistry())
     Telemetry(metrics, log_requests=False).count(*FULL)
 
@@ -77,7 +77,7 @@ def test_a_request_line_holds_what_is_known_in_order(lines: Lines) -> None:
 
 
 def test_request_lines_can_be_left_out(lines: Lines) -> None:
-    """Counting goes on."""
+    """Requests are counted all the same."""
     configure_logging("INFO")
     Telemetry(Metrics(CollectorRegistry()), log_requests=False).count(*FULL)
 
@@ -143,7 +143,7 @@ def test_request_lines_have_a_level_too(level: str, lines: Lines) -> None:
 
 
 def test_requests_being_answered_are_a_gauge() -> None:
-    """Of the process that answers them."""
+    """It tells how busy this process is at the moment of the scrape."""
     metrics = Metrics(CollectorRegistry())
     counting = Telemetry(metrics, log_requests=False)
     counting.in_flight += 2

@@ -4,7 +4,7 @@ from model_server.telemetry.stopwatch import Stopwatch
 
 
 def test_a_stopwatch_runs_forward() -> None:
-    """On a clock that nobody sets."""
+    """Its clock is one that nobody sets back."""
     watch = Stopwatch()
     first = watch.elapsed_s
 

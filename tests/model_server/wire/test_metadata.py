@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize("name", ["linear", "risk", "people"])
 def test_metadata_describe_what_is_answered(name: str, request: pytest.FixtureRequest) -> None:
     """Names, datatypes and shapes of both sides, -1 for the batch."""
-    served: LoadedBundle = request.getfixturevalue(name)
-    found = answer(served, PEOPLE if name == "people" else NUMBERS)
-    document = model_metadata(served.name, served.version, served.contract)
+    loaded: LoadedBundle = request.getfixturevalue(name)
+    found = answer(loaded, PEOPLE if name == "people" else NUMBERS)
+    document = model_metadata(loaded.name, loaded.version, loaded.contract)
 
-    assert document["outputs"] == outputs_of(served.contract)
+    assert document["outputs"] == outputs_of(loaded.contract)
     assert document["versions"] == ["1.0.0"]
     assert document["platform"] == "sklearn"
     announced = [(o["name"], o["datatype"], [2, *o["shape"][1:]]) for o in document["outputs"]]
     assert announced == [(o["name"], o["datatype"], o["shape"]) for o in read_v2(found)["outputs"]]
-    assert tuple(o["name"] for o in document["outputs"]) == available_outputs(served.contract)
+    assert tuple(o["name"] for o in document["outputs"]) == available_outputs(loaded.contract)
 
 
 def test_metadata_show_one_matrix_for_numbers(linear: LoadedBundle) -> None:

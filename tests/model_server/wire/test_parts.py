@@ -88,7 +88,7 @@ def _fits(document: Any) -> bool:
 
 
 def test_an_error_is_one_document() -> None:
-    """Text, slug and identifier."""
+    """Text, slug and identifier are all that a client needs to report it."""
     assert error_document(ModelNotReady("not yet"), "7") == {
         "error": "not yet",
         "code": "model-not-ready",

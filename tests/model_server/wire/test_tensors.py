@@ -34,7 +34,7 @@ def test_a_good_header_passes(datatype: str, shape: list[int]) -> None:
 
 @pytest.mark.parametrize("name", [None, "", 7, "x" * 129, ["x"], b"x"])
 def test_a_tensor_needs_a_name(name: object) -> None:
-    """Of a bounded length, since errors name it."""
+    """Its length is bounded, since errors name it."""
     text = refusal(DecodeError, check_header, name, "FP64", [1])
 
     assert text == "every tensor needs a 'name' of 1 to 128 characters"
@@ -97,7 +97,7 @@ def test_nested_and_flat_data_mean_the_same(case: tuple[list[int], list[int], An
     ],
 )
 def test_data_of_another_form_than_the_shape_is_refused(data: list[Any], shape: list[int], text: str) -> None:
-    """Counts are told, elements never."""
+    """Counts are told, elements never: they may be somebody's data."""
     assert refusal(DecodeError, flatten, "x", data, shape) == text
 
 
@@ -115,7 +115,7 @@ def test_decoding_undoes_encoding(datatype: str, data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("datatype", NUMERIC)
 def test_binary_data_is_little_endian(datatype: str) -> None:
-    """As the extension says, whatever the machine's order is."""
+    """The extension says so, whatever the machine's order is."""
     expected = struct.pack(
         "<" + {"u": "BHIQ", "i": "bhiq", "f": "_efd"}[DATATYPES[datatype].dtype.kind][_log(datatype)], 1
     )
@@ -165,7 +165,7 @@ def test_binary_strings_that_do_not_add_up_are_refused(raw: bytes, count: int, t
 @pytest.mark.parametrize("datatype", DATATYPES)
 @pytest.mark.parametrize("shape", [(0,), (0, 5), (2, 0)])
 def test_an_empty_tensor_is_decoded(datatype: str, shape: tuple[int, ...]) -> None:
-    """And refused by the contract, which wants a row."""
+    """It is refused by the contract, which wants a row."""
     tensor = decode_raw("any", datatype, shape, b"")
 
     assert len(tensor.data) == 0

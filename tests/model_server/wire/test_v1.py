@@ -60,7 +60,7 @@ def test_v1_reasons_are_given_only_when_asked_for(parameters: Any) -> None:
 
 
 def test_v1_gives_a_value_a_row_for_a_regression(linear: LoadedBundle) -> None:
-    """To the last bit of the model's answer."""
+    """It is the model's answer to the last bit, bare or in an object."""
     found = answer(linear, NUMBERS)
     values = found.result.prediction.values
 
@@ -107,8 +107,8 @@ def test_v1_gives_reasons_a_row(risk: LoadedBundle) -> None:
 @pytest.mark.parametrize("name", ["linear", "risk", "people"])
 def test_explanations_add_up(name: str, request: pytest.FixtureRequest) -> None:
     """Base plus contributions is the margin, by output where there are several."""
-    served: LoadedBundle = request.getfixturevalue(name)
-    explanation = served.explainer().explain(served.contract.frame(PEOPLE if name == "people" else NUMBERS))
+    loaded: LoadedBundle = request.getfixturevalue(name)
+    explanation = loaded.explainer().explain(loaded.contract.frame(PEOPLE if name == "people" else NUMBERS))
 
     rows = v1_explanations(explanation)
 
@@ -118,14 +118,14 @@ def test_explanations_add_up(name: str, request: pytest.FixtureRequest) -> None:
         parts = [row["contributions"] if output is None else row["contributions"][output] for output in outputs]
         totals = [base + sum(part.values()) for base, part in zip(bases, parts, strict=True)]
         assert totals == pytest.approx(margin, abs=1e-12)
-        assert [set(part) for part in parts] == [set(served.contract.names)] * len(outputs)
+        assert [set(part) for part in parts] == [set(loaded.contract.names)] * len(outputs)
 
 
 @pytest.mark.parametrize("bare", [True, False])
 @pytest.mark.parametrize("reasons", [0, 2])
 @pytest.mark.parametrize("step", [1, 2, 3, 7])
 def test_parts_of_an_answer_are_the_answer(bare: bool, reasons: int, step: int, risk: LoadedBundle) -> None:  # noqa: FBT001
-    """However many rows are encoded at a time."""
+    """However many rows are encoded at a time, the bytes are the same."""
     found = answer(risk, [[float(row), 0.5, -0.25] for row in range(7)], reasons=reasons)
 
     assert b"".join(v1_parts(found, step, bare=bare)) == encode_v1(found, bare=bare)

@@ -28,7 +28,7 @@ V2_KEYS = "'id', 'parameters', 'inputs', 'outputs', 'model_name', 'model_version
 
 
 def test_a_v2_document_is_read_in_full() -> None:
-    """Identifier, tensors, outputs and parameters."""
+    """Identifier, tensors, outputs and parameters all reach the call."""
     outputs = [{"name": "label"}, {"name": "reasons", "parameters": {"binary_data": False}}]
     call = decode_v2(v2(id="7", outputs=outputs, parameters={"binary_data_output": True, "reasons": 2}), None)
 
@@ -97,7 +97,7 @@ def test_a_malformed_v2_document_is_refused(content: bytes, text: str) -> None:
 
 @pytest.mark.parametrize("outputs", [None, []])
 def test_no_requested_outputs_are_all_outputs(outputs: Any) -> None:
-    """As the protocol says."""
+    """The protocol says so, of null and of an empty list."""
     assert decode_v2(v2(outputs=outputs), None).outputs == ()
 
 
@@ -124,7 +124,7 @@ def test_binary_data_follows_the_json_part() -> None:
 
 @pytest.mark.parametrize("length", ["", "-1", "1.5", "x", " 7", "+7", "0x10", "99999999999", "100000", "\u0663"])
 def test_a_header_length_that_is_none_is_refused(length: str) -> None:
-    """It must lie within the body."""
+    """It has to be digits, and lie within the body."""
     content, _ = binary()
 
     assert refused_v2(content, length) == (
@@ -171,7 +171,7 @@ def test_binary_data_is_not_copied() -> None:
 @given(st.binary(max_size=30), st.integers(0, 200), st.integers(-1, 40))
 @few
 def test_any_tail_is_a_request_or_refused(tail: bytes, length: int, size: int) -> None:
-    """However sizes and bytes disagree."""
+    """Sizes and bytes may disagree in any way, and nothing but an error of ours comes out."""
     content, true_length = binary(size, tail)
     for claimed in (true_length, str(length)):
         try:
@@ -212,7 +212,7 @@ def test_v2_gives_only_the_requested_outputs_in_their_order(people: LoadedBundle
 
 
 def test_v2_gives_all_outputs_as_binary_data_when_asked(people: LoadedBundle) -> None:
-    """Strings too."""
+    """Strings are binary data as well, with their lengths."""
     found = answer(people, PEOPLE, binary=True)
     content, size = encode_v2(found)
 
@@ -223,7 +223,7 @@ def test_v2_gives_all_outputs_as_binary_data_when_asked(people: LoadedBundle) ->
 
 
 def test_v2_gives_reasons_as_json_text(risk: LoadedBundle) -> None:
-    """One string a row."""
+    """A row has one string, since tensors hold no objects."""
     found = answer(risk, NUMBERS, reasons=1, outputs=(RequestedOutput("reasons"),))
     (output,) = read_v2(found)["outputs"]
 
@@ -238,18 +238,18 @@ def test_the_quick_way_writes_what_the_long_one_does(
     name: str, n_rows: int, asked: str | None, request: pytest.FixtureRequest
 ) -> None:
     """v2 without a wish is v2 with all outputs wished for; v1 is its document."""
-    served = request.getfixturevalue(name)
+    loaded = request.getfixturevalue(name)
     rows = (PEOPLE if name == "people" else NUMBERS)[:n_rows]
-    plain = answer(served, rows, id=asked)
-    wished = tuple(RequestedOutput(output) for output in available_outputs(served.contract))
+    plain = answer(loaded, rows, id=asked)
+    wished = tuple(RequestedOutput(output) for output in available_outputs(loaded.contract))
 
-    assert read_v2(plain) == read_v2(answer(served, rows, id=asked, outputs=wished))
+    assert read_v2(plain) == read_v2(answer(loaded, rows, id=asked, outputs=wished))
     assert list(read_v2(plain)["outputs"][0]) == ["name", "datatype", "shape", "data"]
     assert read_v1(plain) == v1_document(plain, bare=False)
 
 
 def test_rows_of_one_call_are_written_once(risk: LoadedBundle) -> None:
-    """Each request takes its own out of them."""
+    """Each request takes its own out of what was written for the batch."""
     found = answer(risk, [[float(row), 0.5, -0.25] for row in range(5)])
     whole = read_v1(found)["predictions"]
 

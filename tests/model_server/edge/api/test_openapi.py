@@ -114,7 +114,7 @@ def test_every_documented_example_works_unchanged(facade: Serve, model: str) -> 
 
 @pytest.mark.parametrize("model", TITLES)
 def test_what_is_asked_without_a_body_answers_as_documented(facade: Serve, model: str) -> None:
-    """Health, metadata and lists."""
+    """Health, metadata and lists keep to their schemas too."""
     http = facade(model).http
     page = page_of(http)
     paths = [path for method, path, _ in operations(page) if method == "get" and path != "/metrics"]
@@ -126,7 +126,7 @@ def test_what_is_asked_without_a_body_answers_as_documented(facade: Serve, model
 
 
 def test_admin_routes_answer_as_documented(tmp_path: Path) -> None:
-    """With the token of the security scheme, and refused without it."""
+    """They take the token of the security scheme, and refuse without it."""
     catalogue.write("echo", tmp_path / "echo")
     with serving(tmp_path / "echo", "--log_level=ERROR") as service:
         page = page_of(service.http)
@@ -156,7 +156,7 @@ REFUSALS: list[tuple[str, str, str, int]] = [
 
 @pytest.mark.parametrize(("method", "path", "body", "status"), REFUSALS)
 def test_refusals_have_the_documented_body(facade: Serve, method: str, path: str, body: str, status: int) -> None:
-    """One form on every route."""
+    """Every route refuses in one form, so a client needs one way to read it."""
     http = facade("cells").http
     page = page_of(http)
     response = http.request(method, address(path, page), content=body)
@@ -311,7 +311,7 @@ def test_every_documented_route_exists(facade: Serve) -> None:
 
 
 def test_every_route_is_documented() -> None:
-    """KServe's routes and ours, by method."""
+    """KServe's routes and ours are compared with the page, method by method."""
     server = BundleServer(load_settings(Path()), Metrics(CollectorRegistry()))
     app = server.app._app  # noqa: SLF001 - nothing but a test needs the app behind the gate
     assert isinstance(app, FastAPI)
@@ -385,7 +385,7 @@ def test_only_the_pages_own_files_are_given(facade: Serve) -> None:
 
 
 def test_the_pages_can_be_turned_off(tmp_path: Path) -> None:
-    """By the setting that KServe has for it."""
+    """KServe has a setting for it, and so do we, under the same name."""
     catalogue.write("echo", tmp_path / "echo")
     with serving(tmp_path / "echo", "--enable_docs_url=false", "--log_level=ERROR") as service:
         assert {path: service.http.get(path).status_code for path in PAGES} == dict.fromkeys(PAGES, 404)

@@ -72,7 +72,7 @@ def test_typed_contents_arrive_as_they_were_sent(datatype: str, data: st.DataObj
 @given(st.sampled_from(list(DATATYPES)), st.data())
 @few
 def test_raw_contents_arrive_as_they_were_sent(datatype: str, data: st.DataObject) -> None:
-    """FP16 too, which has no field."""
+    """FP16 arrives too, which has no field of its own."""
     drawn = data.draw(st.lists(elements(datatype), min_size=1, max_size=5))
     raw = encode_raw(Tensor("x", datatype, (len(drawn),), drawn))
     part = pb.ModelInferRequest.InferInputTensor(name="x", datatype=datatype, shape=[len(drawn)])
@@ -166,12 +166,12 @@ def test_a_small_integer_out_of_range_is_refused(datatype: str, beyond: int) -> 
     ],
 )
 def test_a_malformed_request_is_refused(request_: Any, text: str) -> None:
-    """In the words of the other protocols, with gRPC's own field names."""
+    """The words are those of the other protocols, with gRPC's own field names."""
     assert refused(request_) == text
 
 
 def test_bytes_that_are_no_text_are_refused() -> None:
-    """By their index."""
+    """The text names the element by its index and does not show it."""
     part = pb.ModelInferRequest.InferInputTensor(name="x", datatype="BYTES", shape=[2])
     part.contents.bytes_contents.extend([b"a", b"\xff"])
 
@@ -207,8 +207,8 @@ def test_identifier_outputs_and_reasons_are_read() -> None:
 @pytest.mark.parametrize("raw", [True, False], ids=["raw", "typed"])
 def test_answers_hold_the_same_numbers_typed_and_raw(name: str, raw: bool, request: pytest.FixtureRequest) -> None:  # noqa: FBT001 - a table
     """Each output in its own field, or all as raw bytes; never both."""
-    served: LoadedBundle = request.getfixturevalue(name)
-    found = answer(served, PEOPLE if name == "people" else NUMBERS, id="7")
+    loaded: LoadedBundle = request.getfixturevalue(name)
+    found = answer(loaded, PEOPLE if name == "people" else NUMBERS, id="7")
 
     response = pb.ModelInferResponse.FromString(encode_answer(found, raw=raw).SerializeToString())
 

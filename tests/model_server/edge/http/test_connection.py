@@ -238,7 +238,7 @@ def test_a_request_may_come_byte_by_byte(service: LiveServer) -> None:
 
 
 def test_a_body_beyond_the_limit_of_the_short_way_is_answered(service: LiveServer) -> None:
-    """With white space to fill it up, on both sides of the limit."""
+    """White space fills it up, to both sides of the limit."""
     for size in (SHORT_BYTES - 1, SHORT_BYTES, SHORT_BYTES + 1):
         body = GOOD + b" " * (size - len(GOOD))
         assert service.http.post(PREDICT, content=body).content == service.http.post(PREDICT, content=GOOD).content

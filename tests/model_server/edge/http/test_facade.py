@@ -173,7 +173,7 @@ def test_a_risk_has_exactly_its_keys(churn: httpx.Client) -> None:
 
 
 def test_key_order_does_not_matter(churn: httpx.Client) -> None:
-    """Names decide."""
+    """JSON objects have no order: names decide."""
     shuffled = dict(reversed(CUSTOMER.items()))
     assert churn.post("/predict", json=shuffled).json() == churn.post("/predict", json=CUSTOMER).json()
 
@@ -224,7 +224,7 @@ def test_reasons_give_values_as_numbers(churn: httpx.Client) -> None:
     ("path", "extra"), [("/predict?explain=false", {}), ("/predict", {"explain": False})], ids=["query", "body"]
 )
 def test_reasons_can_be_skipped(churn: httpx.Client, path: str, extra: dict[str, Any]) -> None:
-    """By query parameter or key, for one row and for many."""
+    """A query parameter or a key does it, for one row and for many."""
     full = churn.post("/predict", json=CUSTOMER).json()
     del full["top_reasons"]
     assert churn.post(path, json=CUSTOMER | extra).json() == full
@@ -305,7 +305,7 @@ def test_values_are_checked_strictly(churn: httpx.Client, feature: str, value: A
 
 @pytest.mark.parametrize("name", CUSTOMER)
 def test_every_value_is_required(churn: httpx.Client, name: str) -> None:
-    """A missing one is named."""
+    """A missing one is named; nothing is filled in."""
     body = refused(churn.post("/predict", json={key: value for key, value in CUSTOMER.items() if key != name}))
     assert body["violations"] == [{"feature": name, "row": 0, "rule": "is missing"}]
 
@@ -313,7 +313,7 @@ def test_every_value_is_required(churn: httpx.Client, name: str) -> None:
 @pytest.mark.parametrize(("count", "status"), [(0, 422), (1000, 200), (1001, 422)])
 @pytest.mark.parametrize("key", ["customers", "instances"])
 def test_a_batch_of_customers_has_its_limit(churn: httpx.Client, key: str, count: int, status: int) -> None:
-    """Either name, the same limit."""
+    """Both names of the list have the same limit."""
     response = churn.post("/predict/batch", json={key: [CUSTOMER] * count})
     assert response.status_code == status
     if status == 200:
@@ -324,7 +324,7 @@ def test_a_batch_of_customers_has_its_limit(churn: httpx.Client, key: str, count
 
 
 def test_a_batch_answers_what_single_requests_do(churn: httpx.Client) -> None:
-    """Row by row, reasons included."""
+    """Each row has the answer that it gets alone, reasons included."""
     rows = customers(10)
     predictions = churn.post("/predict/batch", json={"customers": rows}).json()["predictions"]
     assert predictions == [churn.post("/predict", json=row).json() for row in rows]
@@ -532,7 +532,7 @@ def test_readiness_drops_before_the_server_stops(tmp_path: Path) -> None:
 
 
 def test_a_body_over_the_limit_is_refused(tmp_path: Path) -> None:
-    """413, before it is read."""
+    """It is refused with 413 before it is read."""
     catalogue.write("echo", tmp_path / "echo")
     with serving(tmp_path / "echo", "--max_body_bytes=100", "--log_level=ERROR") as service:
         assert refused(service.http.post("/predict", content=b" " * 101), 413)["code"] == "body-too-large"

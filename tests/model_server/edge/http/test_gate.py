@@ -112,7 +112,7 @@ def test_every_answer_has_its_headers(method: str, path: str, status: int, servi
 
 
 def test_without_a_model_no_version_is_named(tmp_path: Path) -> None:
-    """It comes with the first load."""
+    """The version is known with the first load, and none is made up before."""
     with serving(tmp_path, "--require_model=false", ready=False) as service:
         assert "x-model-version" not in service.http.get("/").headers
 
@@ -126,7 +126,7 @@ def padded(size: int) -> bytes:
 
 
 def test_a_body_at_the_limit_is_taken(service: LiveServer) -> None:
-    """By its length and in chunks."""
+    """It may come with its length or in chunks."""
     assert service.http.post(PREDICT, content=padded(LIMIT)).status_code == 200
     assert service.http.post(PREDICT, content=iter([GOOD, b" " * (LIMIT - len(GOOD))])).status_code == 200
 
@@ -168,7 +168,7 @@ def test_a_compressed_body_is_refused(encoding: str, service: LiveServer) -> Non
 
 
 def test_identity_is_no_compression(service: LiveServer) -> None:
-    """In any case."""
+    """Clients write the word in any case, and the body is plain all the same."""
     assert service.http.post(PREDICT, content=GOOD, headers={"content-encoding": "Identity"}).status_code == 200
 
 
@@ -315,7 +315,7 @@ def test_500_random_paths_make_one_series(service: LiveServer) -> None:
 
 
 def test_metrics_can_be_scraped(service: LiveServer) -> None:
-    """In the text format, by whoever asks for nothing special."""
+    """Whoever asks for nothing special gets the text format."""
     response = service.http.get("/metrics")
 
     assert response.headers["content-type"].startswith("text/plain; version=")
@@ -327,7 +327,7 @@ def test_metrics_can_be_scraped(service: LiveServer) -> None:
 
 
 def test_a_request_is_one_line_with_fixed_keys(service: LiveServer, lines: Any) -> None:
-    """In a fixed order, without those that say nothing."""
+    """Keys are in a fixed order; those that say nothing are left out."""
     service.http.post(PREDICT, content=GOOD, headers={"x-request-id": "known"})
     wait_for(lambda: any(line["request_id"] == "known" for line in lines()))
 
@@ -464,7 +464,7 @@ GONE = {"type": "http.disconnect"}
 
 
 def test_an_app_that_breaks_is_answered_for() -> None:
-    """With the fixed text."""
+    """The client gets the fixed text, and the log the details."""
     sent, metrics = call(breaks, LAST)
 
     assert sent[0]["status"] == 500

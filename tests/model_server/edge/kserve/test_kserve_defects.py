@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 
     from tests.bundles.live_server import LiveServer
 
-Doors = pytest.mark.parametrize("door", ["lean", "kserve"])
+both_ways = pytest.mark.parametrize("way", ["lean", "kserve"])
 
 
 @pytest.fixture(scope="module")
 def services(written: Path) -> Iterator[dict[str, LiveServer]]:
-    """A server of the people model by either door: the lean route, and KServe's own."""
+    """A server of the people model by either way: the lean route, and KServe's own."""
     people = written / "people" / "1.0.0"
     with serving(people) as lean, serving(people, "--hot_path=false") as kserve:
         yield {"lean": lean, "kserve": kserve}
@@ -106,14 +106,14 @@ def test_ready_means_that_the_model_is_ready(tmp_path: Path) -> None:
         assert service.stub.ServerLive(pb.ServerLiveRequest()).live
 
 
-@Doors
+@both_ways
 @pytest.mark.parametrize("verb", ["load", "unload"])
 @pytest.mark.parametrize("token", [None, "", "wrong", TOKEN + "x"])
 def test_nobody_unloads_a_model_without_the_token(
-    door: str, verb: str, token: str | None, services: dict[str, LiveServer]
+    way: str, verb: str, token: str | None, services: dict[str, LiveServer]
 ) -> None:
     """KServe mounts load and unload open: one POST from any client removes the model for good."""
-    service = services[door]
+    service = services[way]
     headers = {} if token is None else {"x-admin-token": token}
 
     response = service.http.post(f"/v2/repository/models/people/{verb}", headers=headers)
@@ -142,10 +142,10 @@ def test_load_and_unload_over_grpc_succeed(written: Path) -> None:
         assert service.http.get("/v2/models/people/ready").status_code == 200
 
 
-@Doors
-def test_the_served_version_has_routes(door: str, services: dict[str, LiveServer]) -> None:
+@both_ways
+def test_the_served_version_has_routes(way: str, services: dict[str, LiveServer]) -> None:
     """KServe #4655, #2358: every versions/{v} route answers 501, and gRPC ignores the version."""
-    service = services[door]
+    service = services[way]
     path = "/v2/models/people/versions/1.0.0"
 
     assert service.http.get(path).json()["versions"] == ["1.0.0"]
@@ -162,29 +162,29 @@ def test_the_served_version_has_routes(door: str, services: dict[str, LiveServer
     assert service.stub.ModelInfer(raw_columns(model_version="1.0.0")).model_version == "1.0.0"
 
 
-@Doors
+@both_ways
 @pytest.mark.parametrize(
     "content_type",
     ["application/json; charset=utf-8", "application/x-www-form-urlencoded", "text/plain", "APPLICATION/JSON", None],
 )
 @pytest.mark.parametrize("verb", ["predict", "explain"])
 def test_a_content_type_does_not_turn_json_into_bytes(
-    door: str, content_type: str | None, verb: str, services: dict[str, LiveServer]
+    way: str, content_type: str | None, verb: str, services: dict[str, LiveServer]
 ) -> None:
     """KServe PR #2524: any but four exact strings hands raw bytes to the model, which then fails with 500."""
     headers = {"content-type": content_type} if content_type else {}
 
-    response = services[door].http.post(
+    response = services[way].http.post(
         f"/v1/models/people:{verb}", content=orjson.dumps({"instances": PEOPLE}), headers=headers
     )
 
     assert response.status_code == 200, response.text
 
 
-@Doors
-def test_metadata_name_every_column(door: str, services: dict[str, LiveServer]) -> None:
+@both_ways
+def test_metadata_name_every_column(way: str, services: dict[str, LiveServer]) -> None:
     """KServe #1488: inputs and outputs of sklearnserver are empty."""
-    service = services[door]
+    service = services[way]
     document = service.http.get("/v2/models/people").json()
     message = service.stub.ModelMetadata(pb.ModelMetadataRequest(name="people"))
 
@@ -197,10 +197,10 @@ def test_metadata_name_every_column(door: str, services: dict[str, LiveServer]) 
     assert list(message.versions) == ["1.0.0"]
 
 
-@Doors
-def test_labels_may_be_words(door: str, services: dict[str, LiveServer]) -> None:
+@both_ways
+def test_labels_may_be_words(way: str, services: dict[str, LiveServer]) -> None:
     """KServe #6204: string labels break the v2 answer with 500."""
-    service = services[door]
+    service = services[way]
     labels = [row["label"] for row in predicted(service)]
 
     answer = service.http.post("/v2/models/people/infer", json=columns())
@@ -209,10 +209,10 @@ def test_labels_may_be_words(door: str, services: dict[str, LiveServer]) -> None
     assert outputs(answer.json())["label"] == labels
 
 
-@Doors
-def test_all_inputs_count(door: str, services: dict[str, LiveServer]) -> None:
+@both_ways
+def test_all_inputs_count(way: str, services: dict[str, LiveServer]) -> None:
     """KServe takes inputs[0] alone without a pandas content type and drops the others in silence."""
-    service = services[door]
+    service = services[way]
 
     answer = service.http.post("/v2/models/people/infer", json=columns())
 
@@ -220,10 +220,10 @@ def test_all_inputs_count(door: str, services: dict[str, LiveServer]) -> None:
     assert np.array_equal(np.reshape(outputs(answer.json())["probabilities"], (2, 3)), expected)
 
 
-@Doors
-def test_raw_columns_over_grpc_are_read(door: str, services: dict[str, LiveServer]) -> None:
+@both_ways
+def test_raw_columns_over_grpc_are_read(way: str, services: dict[str, LiveServer]) -> None:
     """KServe's as_dataframe reads typed contents only: raw ones give empty columns."""
-    service = services[door]
+    service = services[way]
     found = grpc_outputs(service.stub.ModelInfer(raw_columns()))
 
     assert found["label"] == [row["label"] for row in predicted(service)]
@@ -245,15 +245,15 @@ def test_requested_outputs_hold_on_grpc(services: dict[str, LiveServer]) -> None
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-@Doors
-def test_an_answer_needs_no_identifier(door: str, services: dict[str, LiveServer]) -> None:
+@both_ways
+def test_an_answer_needs_no_identifier(way: str, services: dict[str, LiveServer]) -> None:
     """KServe #3094: a model that gives none makes the v2 answer fail; one that was sent comes back."""
-    http = services[door].http
+    http = services[way].http
 
     assert http.post("/v2/models/people/infer", json=columns()).status_code == 200
     assert http.post("/v2/models/people/infer", json=columns(id="7")).json()["id"] == "7"
-    assert services[door].stub.ModelInfer(raw_columns(id="7")).id == "7"
-    assert services[door].stub.ModelInfer(raw_columns()).id == ""
+    assert services[way].stub.ModelInfer(raw_columns(id="7")).id == "7"
+    assert services[way].stub.ModelInfer(raw_columns()).id == ""
 
 
 def test_not_ready_over_grpc_is_unavailable(tmp_path: Path) -> None:
@@ -270,21 +270,21 @@ def test_not_ready_over_grpc_is_unavailable(tmp_path: Path) -> None:
         assert not service.stub.ModelReady(pb.ModelReadyRequest(name="people")).ready
 
 
-@Doors
-def test_explain_does_not_echo_request_headers(door: str, services: dict[str, LiveServer]) -> None:
+@both_ways
+def test_explain_does_not_echo_request_headers(way: str, services: dict[str, LiveServer]) -> None:
     """KServe copies all of them into the answer, Authorization included."""
     headers = {"authorization": "Bearer s3cret", "cookie": "a=b", "x-custom": "c"}
 
-    response = services[door].http.post("/v1/models/people:explain", json={"instances": PEOPLE}, headers=headers)
+    response = services[way].http.post("/v1/models/people:explain", json={"instances": PEOPLE}, headers=headers)
 
     assert response.status_code == 200
     assert {"authorization", "cookie", "x-custom", "user-agent", "host"}.isdisjoint(response.headers)
 
 
-@Doors
-def test_a_fault_leaks_no_class_name(door: str, written: Path) -> None:
+@both_ways
+def test_a_fault_leaks_no_class_name(way: str, written: Path) -> None:
     """KServe answers 500 with the exception's type and text."""
-    flags = [] if door == "lean" else ["--hot_path=false"]
+    flags = [] if way == "lean" else ["--hot_path=false"]
     with serving(written / "waiting" / "1.0.0", *flags) as service:
         response = service.http.post("/v1/models/waiting:predict", json={"instances": [[1, None]]})
         columns_of_one = [
@@ -297,7 +297,7 @@ def test_a_fault_leaks_no_class_name(door: str, written: Path) -> None:
     assert "NaN" not in response.text + other.text
 
 
-@Doors
+@both_ways
 @pytest.mark.parametrize("path", ["/v2/models/people/infer", "/v2/models/people/versions/1.0.0/infer"])
 @pytest.mark.parametrize(
     "body",
@@ -313,20 +313,20 @@ def test_a_fault_leaks_no_class_name(door: str, written: Path) -> None:
     ids=range(7),
 )
 def test_a_malformed_document_is_400_with_one_body(
-    door: str, path: str, body: Any, services: dict[str, LiveServer]
+    way: str, path: str, body: Any, services: dict[str, LiveServer]
 ) -> None:
     """KServe answers FastAPI's own 422 ``detail`` list, which is no error object of the protocol."""
-    response = services[door].http.post(path, json=body)
+    response = services[way].http.post(path, json=body)
 
     assert response.status_code == 400, response.text
     assert set(response.json()) == {"error", "code", "request_id"}
 
 
-@Doors
+@both_ways
 @pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity", "1e999"])
-def test_a_nan_is_refused_and_not_echoed(door: str, word: str, services: dict[str, LiveServer]) -> None:
+def test_a_nan_is_refused_and_not_echoed(way: str, word: str, services: dict[str, LiveServer]) -> None:
     """KServe's 422 quotes its input, and cannot render a NaN: the client's mistake becomes a 500."""
-    http = services[door].http
+    http = services[way].http
     inputs = f'{{"inputs": [{{"name": "income", "datatype": "FP64", "shape": [1], "data": [{word}]}}]}}'
 
     for path, content in (
@@ -340,13 +340,13 @@ def test_a_nan_is_refused_and_not_echoed(door: str, word: str, services: dict[st
         assert word not in response.text
 
 
-@Doors
+@both_ways
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nowhere", 404), ("PUT", "/v2", 405)])
 def test_unknown_paths_and_methods_answer_the_error_object(
-    door: str, method: str, path: str, status: int, services: dict[str, LiveServer]
+    way: str, method: str, path: str, status: int, services: dict[str, LiveServer]
 ) -> None:
     """KServe answers FastAPI's ``detail``."""
-    response = services[door].http.request(method, path)
+    response = services[way].http.request(method, path)
 
     assert response.status_code == status
     assert set(response.json()) == {"error", "code", "request_id"}
@@ -414,12 +414,12 @@ def registered(model: Model) -> ModelRepository:
 
 
 def test_kserve_still_is_ready_without_a_model() -> None:
-    """KServe #3262, #3931."""
+    """KServe #3262, #3931: a probe that is always true sends requests to a server that cannot answer."""
     assert asyncio.run(DataPlane(ModelRepository()).ready())
 
 
 def test_kserve_still_unloads_for_anybody() -> None:
-    """And ``load`` does nothing, so the model is gone for good."""
+    """Its ``load`` does nothing, so the model is gone for good."""
     repository = registered(Plain("plain"))
     repository.unload("plain")
 
@@ -428,7 +428,7 @@ def test_kserve_still_unloads_for_anybody() -> None:
 
 
 def test_kserve_still_has_no_versions() -> None:
-    """KServe #4655, #2358."""
+    """KServe #4655, #2358: it does not implement the readiness of a version."""
     endpoints = V2Endpoints(DataPlane(registered(Plain("plain"))))
 
     with pytest.raises(NotImplementedError):
@@ -436,19 +436,19 @@ def test_kserve_still_has_no_versions() -> None:
 
 
 def test_kserve_still_hands_bytes_to_the_model() -> None:
-    """KServe PR #2524."""
+    """KServe PR #2524: a content type that it does not know leaves the body undecoded."""
     decoded, _ = DataPlane(ModelRepository()).decode(b"{}", {"content-type": "application/json; charset=utf-8"})
 
     assert decoded == b"{}"
 
 
 def test_kserve_still_describes_nothing() -> None:
-    """KServe #1488."""
+    """KServe #1488: its metadata have no inputs and outputs unless a model says them."""
     assert (Plain("plain").get_input_types(), Plain("plain").get_output_types()) == ([], [])
 
 
 def test_kserve_still_breaks_on_string_labels() -> None:
-    """KServe #6204."""
+    """KServe #6204: numpy's text dtype is more than its encoder knows."""
     labels = InferOutput("label", [1], "BYTES", np.array(["yes"]))
 
     with pytest.raises(TypeError, match="decoding str is not supported"):
@@ -456,20 +456,20 @@ def test_kserve_still_breaks_on_string_labels() -> None:
 
 
 def test_kserve_still_needs_an_identifier() -> None:
-    """KServe #3094."""
+    """KServe #3094: the protocol makes the identifier optional, its response object does not."""
     with pytest.raises(ValidationError, match="id"):
         InferenceResponse.model_validate({"id": None, "model_name": "plain", "outputs": []})
 
 
 def test_kserve_still_takes_the_first_input_alone() -> None:
-    """The others vanish."""
+    """The other inputs vanish without a word, so requests are read by our own code."""
     parts = [InferInput(name, [1, 1], "FP64", [number]) for name, number in (("a", 1.0), ("b", 2.0))]
 
     assert get_predict_input(InferRequest("plain", parts)).tolist() == [[1.0]]
 
 
 def test_kserve_still_drops_raw_columns() -> None:
-    """A table without rows comes out."""
+    """A table without rows comes out of raw data, so raw data is decoded by our own code."""
     part = pb.ModelInferRequest.InferInputTensor(name="a", datatype="FP64", shape=[1])
     message = pb.ModelInferRequest(inputs=[part], raw_input_contents=[np.array([1.0]).tobytes()])
 
@@ -477,7 +477,7 @@ def test_kserve_still_drops_raw_columns() -> None:
 
 
 def test_kserve_still_answers_every_output_over_grpc() -> None:
-    """KServe #3307."""
+    """KServe #3307: the outputs that were asked for are ignored."""
     parts = [InferOutput(name, [1], "FP64", [1.0]) for name in ("a", "b")]
     response = InferResponse("1", "plain", parts, requested_outputs=[RequestedOutput("a")])
 
@@ -486,12 +486,12 @@ def test_kserve_still_answers_every_output_over_grpc() -> None:
 
 @pytest.mark.parametrize("error", [errors.ModelNotReady("plain"), errors.ServerNotReady()])
 def test_kserve_still_has_errors_without_a_reason(error: Exception) -> None:
-    """Which its interceptor reads."""
+    """Its own interceptor reads the attribute, and fails."""
     assert not hasattr(error, "reason")
 
 
 def test_kserve_still_echoes_headers_of_an_explanation() -> None:
-    """Authorization included."""
+    """Authorization is among them, which must not come back to anybody."""
     model = Plain("plain")
     model.ready = True
     headers = {"authorization": "Bearer s3cret"}
@@ -502,7 +502,7 @@ def test_kserve_still_echoes_headers_of_an_explanation() -> None:
 
 
 def test_kserve_still_tells_clients_the_exception() -> None:
-    """Its type and its text."""
+    """Its type and its text are in the answer, and may hold what a client must not see."""
     nothing: Any = None
 
     response = asyncio.run(errors.generic_exception_handler(nothing, ValueError("s3cret")))

@@ -38,15 +38,15 @@ Model = tuple[KServeModel, Service]
 
 @pytest.fixture(scope="module")
 def open_model(written: Path) -> Iterator[Callable[[str], Model]]:
-    """Give a function that opens a model with its core, without a server."""
+    """Give a function that opens a model with its service, without a server."""
     with ThreadPoolExecutor(1) as executor:
 
         def opened(name: str, *, bare: bool = False) -> Model:
             metrics = Metrics(CollectorRegistry())
             repository = BundleRepository(Wanted(str(written / name / "1.0.0")), executor, metrics)
             asyncio.run(repository.reload())
-            core = Service(repository, executor, metrics, max_rows=100)
-            return KServeModel(name, core, bare=bare), core
+            service = Service(repository, executor, metrics, max_rows=100)
+            return KServeModel(name, service, bare=bare), service
 
         yield opened
 
@@ -58,12 +58,12 @@ def asked(model: KServeModel, payload: Any, verb: InferenceVerb = InferenceVerb.
     return response
 
 
-def lean(core: Service, name: str, content: bytes) -> Any:
+def lean(service: Service, name: str, content: bytes) -> Any:
     """Answer a v1 body as the lean route does."""
 
     async def answered() -> Answer:
-        loaded, call = core.repository.require(name), call_of_v1(parse_json(content))
-        return Answer(call, loaded, await core.submit(loaded, call))
+        loaded, call = service.repository.require(name), call_of_v1(parse_json(content))
+        return Answer(call, loaded, await service.submit(loaded, call))
 
     return orjson.loads(encode_v1(asyncio.run(answered()), bare=False))
 
@@ -86,19 +86,19 @@ def output(response: InferResponse, name: str) -> Any:
 
 def test_a_document_and_its_bytes_give_the_numbers_of_the_lean_route(open_model: Any) -> None:
     """A dictionary, as KServe parses v1 and the data of a CloudEvent, or bytes that it did not parse."""
-    model, core = open_model("people")
+    model, service = open_model("people")
     document = {"instances": PEOPLE}
     content = orjson.dumps(document)
 
-    expected = lean(core, "people", content)
+    expected = lean(service, "people", content)
 
     assert asked(model, document) == asked(model, content) == expected
 
 
 def test_a_v2_request_gives_the_numbers_of_the_lean_route(open_model: Any) -> None:
     """All columns count, the identifier comes back, and words are words."""
-    model, core = open_model("people")
-    expected = lean(core, "people", orjson.dumps({"instances": PEOPLE}))["predictions"]
+    model, service = open_model("people")
+    expected = lean(service, "people", orjson.dumps({"instances": PEOPLE}))["predictions"]
 
     response = asked(model, InferRequest("people", person_tensors(), request_id="7"))
 
@@ -109,8 +109,8 @@ def test_a_v2_request_gives_the_numbers_of_the_lean_route(open_model: Any) -> No
 
 def test_a_matrix_gives_the_numbers_of_the_lean_route(open_model: Any) -> None:
     """As KServe's clients build it: from numpy, as binary data or as a list."""
-    model, core = open_model("linear")
-    expected = lean(core, "linear", orjson.dumps({"instances": NUMBERS}))["predictions"]
+    model, service = open_model("linear")
+    expected = lean(service, "linear", orjson.dumps({"instances": NUMBERS}))["predictions"]
     for binary in (True, False):
         tensor = InferInput("input-0", [2, 3], "FP64")
         tensor.set_data_from_numpy(np.array(NUMBERS), binary_data=binary)
@@ -121,14 +121,14 @@ def test_a_matrix_gives_the_numbers_of_the_lean_route(open_model: Any) -> None:
 
 
 def test_bare_answers_are_labels(open_model: Any) -> None:
-    """As KServe's sklearnserver gives them."""
+    """KServe's sklearnserver gives them so, and its clients expect nothing else."""
     model, _ = open_model("risk", bare=True)
 
     assert asked(model, {"instances": NUMBERS})["predictions"] == [0, 1]
 
 
 def test_requested_outputs_are_answered_alone(open_model: Any) -> None:
-    """With the form that each was asked for."""
+    """Each has the form that it was asked for in."""
     model, _ = open_model("risk")
     wanted = [RequestedOutput("tier"), RequestedOutput("label", {"binary_data": True})]
     tensors = [InferInput("x", [2, 3], "FP64", NUMBERS)]
@@ -187,10 +187,10 @@ def test_a_bad_payload_is_an_error_of_ours(payload: Any, error: type[ModelServer
 
 def test_before_it_is_loaded_a_model_is_not_healthy(open_model: Any) -> None:
     """Nor after an unload; KServe asks before each request."""
-    model, core = open_model("risk")
+    model, service = open_model("risk")
     assert asyncio.run(model.healthy())
 
-    core.repository.unload("risk")
+    service.repository.unload("risk")
 
     assert not asyncio.run(model.healthy())
     for ask in (model.get_input_types, model.get_output_types, lambda: asked(model, {"instances": NUMBERS})):
@@ -198,11 +198,11 @@ def test_before_it_is_loaded_a_model_is_not_healthy(open_model: Any) -> None:
             ask()
 
 
-# --- both doors over HTTP ---------------------------------------------------------------------------------------------
+# --- both ways over HTTP ---------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def doors(written: Path) -> Iterator[tuple[LiveServer, LiveServer]]:
+def ways(written: Path) -> Iterator[tuple[LiveServer, LiveServer]]:
     """The risk model by the lean route, and by KServe's own."""
     directory = written / "risk" / "1.0.0"
     with serving(directory) as lean_door, serving(directory, "--hot_path=false") as kserve_door:
@@ -238,11 +238,11 @@ EVENT = {"ce-id": "1", "ce-source": "s", "ce-type": "t", "ce-specversion": "1.0"
         (INFER, {"inputs": [MATRIX], "extra": 1}),
     ],
 )
-def test_both_doors_answer_alike(path: str, document: Any, doors: tuple[LiveServer, LiveServer]) -> None:
+def test_both_ways_answer_alike(path: str, document: Any, ways: tuple[LiveServer, LiveServer]) -> None:
     """Same status and same numbers; a refusal in the same words. KServe's own route adds empty fields."""
     paths = [path] if path == PREDICT else [path, "/v2/models/risk/versions/1.0.0/infer"]
     for route in paths:
-        first, second = (door.http.post(route, content=orjson.dumps(document)) for door in doors)
+        first, second = (way.http.post(route, content=orjson.dumps(document)) for way in ways)
         assert first.status_code == second.status_code
         assert first.status_code in (200, 400)
         if first.status_code == 400:
@@ -253,14 +253,14 @@ def test_both_doors_answer_alike(path: str, document: Any, doors: tuple[LiveServ
             assert plain(first.json()) == plain(second.json())
 
 
-def test_both_doors_answer_binary_data_alike(doors: tuple[LiveServer, LiveServer]) -> None:
+def test_both_ways_answer_binary_data_alike(ways: tuple[LiveServer, LiveServer]) -> None:
     """In binary and out again, with the length of the JSON part in the header."""
     raw = np.array(NUMBERS).tobytes()
     part = {"name": "a", "datatype": "FP64", "shape": [2, 3], "parameters": {"binary_data_size": len(raw)}}
     head = orjson.dumps({"inputs": [part], "parameters": {"binary_data_output": True}})
     headers = {"inference-header-content-length": str(len(head)), "content-type": "application/octet-stream"}
 
-    answers = [door.http.post(INFER, content=head + raw, headers=headers) for door in doors]
+    answers = [way.http.post(INFER, content=head + raw, headers=headers) for way in ways]
 
     assert [answer.status_code for answer in answers] == [200, 200]
     read = [v2_outputs(answer.content, answer.headers["inference-header-content-length"]) for answer in answers]
@@ -290,10 +290,10 @@ def plain(document: Any) -> Any:
 @pytest.mark.parametrize("headers", [{}, EVENT, {**EVENT, "ce-contenttype": "x", "ce-time": "never"}, {"ce-id": "1"}])
 @pytest.mark.parametrize("path", [PREDICT, EXPLAIN])
 def test_the_headers_of_an_event_change_nothing(
-    path: str, headers: dict[str, str], content: bytes, status: int, doors: tuple[LiveServer, LiveServer]
+    path: str, headers: dict[str, str], content: bytes, status: int, ways: tuple[LiveServer, LiveServer]
 ) -> None:
     """KServe fails with 500 on an event without data; CloudEvents are spoken on no route here."""
-    for door in doors:
-        response = door.http.post(path, content=content, headers=headers)
+    for way in ways:
+        response = way.http.post(path, content=content, headers=headers)
         assert response.status_code == status, response.text
         assert not [name for name in response.headers if name.startswith("ce-")]
