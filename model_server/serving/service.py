@@ -101,7 +101,7 @@ class Service:
         self, loaded: LoadedBundle, call: Call, item: Call | Frame, n_rows: int, deadline_s: float
     ) -> asyncio.Future[Result]:
         key = self._last_key
-        if key is None or key.loaded is not loaded or key.options != call.options:
+        if key is None or key.loaded is not loaded or (key.options is not call.options and key.options != call.options):
             key = self._last_key = BatchKey(loaded, call.options)
         return self._batcher.submit(key, item, n_rows, deadline_s)
 

@@ -8,7 +8,6 @@ uvicorn's: parsing, pipelining, flow control, keep-alive, shutting down, and eve
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -67,10 +66,13 @@ class HttpProtocol(PlainProtocol):
         self._most_bytes = min(SHORT_BYTES, gate.max_body_bytes)
         self._values: dict[bytes, bytes] | None = None  # the headers of a request that takes the short way
         self._body = b""
+        # Of the short request that is being answered: at most one, since what comes behind it goes uvicorn's way.
+        self._exchange: Exchange
+        self._answering: Coroutine[Any, None, Response | None]
         self._future: Future[Any] | None = None
         self._waits = _Waits()
         # uvicorn waits for these when it shuts down, and cancels them when its time is over.
-        self._awaited = cast("set[Future[Any]]", self.tasks)
+        self._awaited = cast("set[Future[Any] | None]", self.tasks)
 
     def on_headers_complete(self) -> None:
         """Dispatch the request to the fast path or to uvicorn."""
@@ -114,32 +116,28 @@ class HttpProtocol(PlainProtocol):
         self._values = None
         self._waits = _Waits()
         self.cycle = self._waits  # type: ignore[assignment]
-        exchange = self._accounting.begin("POST", self.url.decode(), values)
-        self._run(exchange, self._inference.answer(exchange, self._body))
+        self._exchange = self._accounting.begin("POST", self.url.decode(), values)
+        self._answering = self._inference.answer(self._exchange, self._body)
+        self._run()
 
-    def _run(self, exchange: Exchange, answering: Coroutine[Any, None, Response | None], _ready: object = None) -> None:
+    def _run(self, _ready: object = None) -> None:
         """Run a coroutine until it waits for something, and go on when that is there: a task without a task's cost."""
         try:
-            awaited: Future[Any] | None = answering.send(None)
+            awaited: Future[Any] | None = self._answering.send(None)
         except StopIteration as done:
-            self._reply(exchange, done.value)
+            self._reply(self._exchange, done.value)
             return
-        go_on = partial(self._run, exchange, answering)
         if awaited is None:  # asyncio.sleep(0): others first
-            self.loop.call_soon(go_on)
+            self.loop.call_soon(self._run)
             return
-        self._let_go()
+        self._awaited.discard(self._future)
         self._future = awaited
         self._awaited.add(awaited)
-        awaited.add_done_callback(go_on)
-
-    def _let_go(self) -> None:
-        if self._future is not None:
-            self._awaited.discard(self._future)
-            self._future = None
+        awaited.add_done_callback(self._run)
 
     def _reply(self, exchange: Exchange, response: Response) -> None:
-        self._let_go()
+        self._awaited.discard(self._future)
+        self._future = None
         self._waits.response_complete = True
         exchange.status = response.status
         if self._waits.disconnected or self.transport.is_closing():
