@@ -38,7 +38,7 @@ def forbidden(names: Iterator[str]) -> list[str]:
         "from tests.model_server.edge import test_cost",
         "import tests.conftest",
         "from tests.conftest import ROOT",
-        "def late():\n    from tests.docs.conftest import walk_in",
+        "def late():\n    from tests.docs.conftest import page_run_in",
         "from .conftest import written",
         "from . import test_cost",
     ],

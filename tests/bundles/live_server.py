@@ -49,8 +49,9 @@ class LiveServer:
         return self.metrics.registry.get_sample_value(name, labels) or 0.0
 
     def wait_until_ready(self, timeout_s: float = 60.0) -> None:
-        """Poll readiness."""
+        """Poll readiness, then wait for the thread that predicts, which begins by asking for the golden rows."""
         wait_for(lambda: self.http.get("/v2/health/ready").status_code == 200, timeout_s)
+        assert self.running.loaded.wait(timeout_s)
 
 
 def wait_for(condition: Any, timeout_s: float = 60.0) -> None:

@@ -27,7 +27,7 @@ PARENTS = {"global", "enabled"}
 
 
 def leaves(values: Values, prefix: str = "") -> Iterator[str]:
-    """Walk the paths of all values that are no tables with keys of their own."""
+    """PageRun the paths of all values that are no tables with keys of their own."""
     for key, value in values.items():
         if isinstance(value, dict) and value:
             yield from leaves(value, f"{prefix}{key}.")
@@ -87,7 +87,7 @@ def default_of(path: str) -> Any:
 
 
 def schema_leaves(part: dict[str, Any], prefix: str = "") -> list[str]:
-    """Walk the paths that a schema names, as far as values.yaml goes."""
+    """PageRun the paths that a schema names, as far as values.yaml goes."""
     found = []
     for key, inner in part.get("properties", {}).items():
         path = f"{prefix}{key}"

@@ -9,8 +9,8 @@ import pytest
 
 from tests.checkout import EXAMPLES
 from tests.conformance import facts as facts_of
-from tests.conformance import places
-from tests.conformance.places import Served
+from tests.conformance import launch
+from tests.conformance.launch import Served
 from tests.conformance.target import Target
 
 if TYPE_CHECKING:
@@ -68,8 +68,8 @@ class Servers:
         place, model = which.split(":")
         registry: Path = self._request.getfixturevalue("registry")
         if place == "in-process":
-            return places.in_process(registry, model)
-        return places.as_command(registry, model, self._folder)
+            return launch.in_process(registry, model)
+        return launch.as_command(registry, model, self._folder)
 
 
 @pytest.fixture(scope="session")

@@ -77,7 +77,7 @@ class Source:
         return seen
 
     def inside(self, place: Place) -> Iterator[ast.AST]:
-        """Walk a definition."""
+        """PageRun a definition."""
         return ast.walk(self.definitions[place])
 
     def made(self, places: Iterable[Place]) -> set[str]:

@@ -7,8 +7,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from tests.conformance.target import free_port
+from tests.docs.page_run import PageRun
 from tests.docs.pages import ROOT
-from tests.docs.walk import Walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def walk_in(folder: Path) -> Iterator[Walk]:
+def page_run_in(folder: Path) -> Iterator[PageRun]:
     """Follow a page in a folder that looks like the checkout, as far as its commands can tell."""
     folder.joinpath("training").mkdir()
     folder.joinpath("training", "configs").symlink_to(ROOT / "training" / "configs")
@@ -32,8 +32,8 @@ def walk_in(folder: Path) -> Iterator[Walk]:
         f"HTTP_PORT={http_port}",
         f"GRPC_PORT={grpc_port}",
     ]
-    walk = Walk(folder, renamed, variables)
+    page_run = PageRun(folder, renamed, variables)
     try:
-        yield walk
+        yield page_run
     finally:
-        walk.stop()
+        page_run.stop()

@@ -16,7 +16,7 @@ import pytest
 from model_server.bundle import open_bundle, verify
 from model_server.errors import ContractError
 from model_server.predictor import Predictor
-from tests.conformance.places import bundle_of
+from tests.conformance.launch import bundle_of
 from tests.docs.pages import ROOT
 
 if TYPE_CHECKING:

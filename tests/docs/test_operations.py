@@ -1,4 +1,4 @@
-"""The operations guide is true: its walk through a release is walked, and its settings file is read."""
+"""The operations guide is true: its way through a release is walked, and its settings file is read."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from model_server import settings
 from model_server.edge.api.operations import routes
 from model_server.telemetry.requests import REQUEST_KEYS
 from tests.docs import tables
+from tests.docs.page_run import acts
 from tests.docs.pages import ROOT, page
-from tests.docs.readers import walk_in
+from tests.docs.readers import page_run_in
 from tests.docs.transcript import difference
-from tests.docs.walk import acts
 from training import config as configs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.docs.walk import Walk
+    from tests.docs.page_run import PageRun
 
 CHURN = ROOT / "training" / "configs" / "churn.yaml"
 
@@ -45,16 +45,16 @@ ACTS = acts(OPERATIONS)
 
 
 @pytest.fixture(scope="module")
-def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
+def page_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageRun]:
     """A reader at the beginning of the page."""
-    with walk_in(tmp_path_factory.mktemp("operations")) as walk:
-        yield walk
+    with page_run_in(tmp_path_factory.mktemp("operations")) as page_run:
+        yield page_run
 
 
 @pytest.mark.parametrize("at", range(len(ACTS)), ids=[act.title for act in ACTS])
-def test_the_operations_guide_is_true(walk: Walk, at: int) -> None:
+def test_the_operations_guide_is_true(page_run: PageRun, at: int) -> None:
     """A running server changes when it is told to, and back."""
-    assert difference(ACTS[at].step.shown, walk.follow(ACTS, at)) is None
+    assert difference(ACTS[at].step.shown, page_run.follow(ACTS, at)) is None
 
 
 def test_the_settings_file_is_one(tmp_path: Path) -> None:

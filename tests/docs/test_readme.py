@@ -10,15 +10,15 @@ import pytest
 import yaml
 
 from tests.chart.rendering import one, run_helm
+from tests.docs.page_run import Act, acts
 from tests.docs.pages import ROOT, page
-from tests.docs.readers import walk_in
+from tests.docs.readers import page_run_in
 from tests.docs.transcript import Step, difference
-from tests.docs.walk import Act, acts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.docs.walk import Walk
+    from tests.docs.page_run import PageRun
 
 README = page("README.md")
 ACTS = acts(README)
@@ -43,21 +43,21 @@ ON_KUBERNETES = [
 
 
 @pytest.fixture(scope="module")
-def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
+def page_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageRun]:
     """A reader who begins with nothing but the checkout."""
-    with walk_in(tmp_path_factory.mktemp("readme")) as walk:
-        yield walk
+    with page_run_in(tmp_path_factory.mktemp("readme")) as page_run:
+        yield page_run
 
 
 @pytest.mark.parametrize("at", range(len(ACTS)), ids=[act.title for act in ACTS])
-def test_the_readme_is_true(walk: Walk, at: int) -> None:
+def test_the_readme_is_true(page_run: PageRun, at: int) -> None:
     """What a newcomer types first must work, and answer as promised."""
-    assert difference(ACTS[at].step.shown, walk.follow(ACTS, at)) is None
+    assert difference(ACTS[at].step.shown, page_run.follow(ACTS, at)) is None
 
 
-def test_make_test_is_every_check_and_every_test(walk: Walk) -> None:
+def test_make_test_is_every_check_and_every_test(page_run: PageRun) -> None:
     """The one command that is not run here, because it runs this; make itself says what it would do."""
-    said = walk.do(Act("run", Step("make -n test", "")))
+    said = page_run.do(Act("run", Step("make -n test", "")))
 
     assert [word for word in ("ruff format --check", "ruff check", "-m mypy", "-m pytest") if word not in said] == []
 
@@ -100,10 +100,10 @@ def test_the_cluster_is_asked_as_the_machine_was() -> None:
     assert [command.split()[0] for command in ON_KUBERNETES] == ["helm", "kubectl", "kubectl", "curl"]
 
 
-def test_the_model_card_warns(walk: Walk) -> None:
+def test_the_model_card_warns(page_run: PageRun) -> None:
     """The card that the README names says what the README says of it."""
-    walk.follow(ACTS, 0)
+    page_run.follow(ACTS, 0)
     card = next(word for word in re.findall(r"`([^`]+)`", README.prose) if word.endswith("card.md"))
-    text = walk.folder.joinpath(card).read_text("utf-8")
+    text = page_run.folder.joinpath(card).read_text("utf-8")
 
     assert ("research data set" in text, "medical advice" in text) == (True, True)

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conformance import places
+from tests.conformance import launch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.conformance.places import Served
+    from tests.conformance.launch import Served
 
 
 @pytest.fixture(scope="session")
@@ -32,5 +32,5 @@ def served(
     request: pytest.FixtureRequest, registry: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:
     """A numeric model and a mixed one, each served by the real command."""
-    with places.as_command(registry, request.param, tmp_path_factory.mktemp("fuzz")) as running:
+    with launch.as_command(registry, request.param, tmp_path_factory.mktemp("fuzz")) as running:
         yield running

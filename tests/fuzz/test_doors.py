@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.conformance import places
+from tests.conformance import launch
 from tests.conformance.wire import HEADER_LENGTH, v2_outputs
 from tests.fuzz.generator import Generator, noted
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from tests.conformance.places import Served
+    from tests.conformance.launch import Served
     from tests.conformance.wire import Request
 
 
@@ -31,7 +31,7 @@ def doors(
     folder = tmp_path_factory.mktemp("doors")
     with contextlib.ExitStack() as stack:
         lean, own = (
-            stack.enter_context(places.as_command(registry, request.param, folder, "--hot_path", choice))
+            stack.enter_context(launch.as_command(registry, request.param, folder, "--hot_path", choice))
             for choice in ("true", "false")
         )
         yield lean, own

@@ -18,7 +18,7 @@ from tests.fuzz.generator import Generator, GrpcCall, noted
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from tests.conformance.places import Served
+    from tests.conformance.launch import Served
     from tests.conformance.wire import Request
 
 CONNECTIONS = 8

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from schemathesis.specs.openapi import checks
 
 if TYPE_CHECKING:
-    from tests.conformance.places import Served
+    from tests.conformance.launch import Served
 
 EXAMPLES_PER_OPERATION = 20
 

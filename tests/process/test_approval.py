@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.checkout import ROOT
-from tests.conformance.places import bundle_of
+from tests.conformance.launch import bundle_of
 from tests.conformance.target import command
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.bundles import tampering
 from tests.bundles.estimators import HELD_UNTIL
-from tests.conformance.places import bundle_of
+from tests.conformance.launch import bundle_of
 from tests.conformance.target import command
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import grpc
 import httpx
 import pytest
 
-from tests.conformance import places
+from tests.conformance import launch
 from tests.conformance.hostile import HTTP_CASES, cells, grpc_cases
 from tests.conformance.hostile.bodies import BODIES, ROUTES
 from tests.conformance.hostile.case import MARKERS
@@ -39,7 +39,7 @@ def serving(registry: Path, folder: Path, *flags: str) -> Iterator[tuple[Process
     with command(folder, *argv, environment={"API_ADMIN_TOKEN": ADMIN_TOKEN}) as process:
         process.wait_for("/ready")
         with Target(process.base_url, process.grpc_address, ADMIN_TOKEN) as target:
-            yield process, target, from_bundle(places.bundle_of(registry, "churn"))
+            yield process, target, from_bundle(launch.bundle_of(registry, "churn"))
 
 
 def hostile_requests(facts: Facts) -> Iterator[Request]:

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.checkout import EXAMPLES
-from tests.conformance import places
+from tests.conformance import launch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.conformance.places import Served
+    from tests.conformance.launch import Served
 
 
 @pytest.fixture(scope="session", params=EXAMPLES)
 def served(request: pytest.FixtureRequest, registry: Path) -> Iterator[Served]:
     """A served example model."""
-    with places.in_process(registry, request.param) as running:
+    with launch.in_process(registry, request.param) as running:
         yield running

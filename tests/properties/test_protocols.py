@@ -15,7 +15,7 @@ from tests.conformance.wire import grpc_raw, v1, v2, v2_binary
 from tests.properties.rows import rows
 
 if TYPE_CHECKING:
-    from tests.conformance.places import Served
+    from tests.conformance.launch import Served
 
 # The server is shared by all examples on purpose.
 LAW = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

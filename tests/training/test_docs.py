@@ -8,35 +8,35 @@ from typing import TYPE_CHECKING
 import pytest
 
 from model_server.bundle import RUN
+from tests.docs.page_run import acts
 from tests.docs.pages import page
-from tests.docs.readers import walk_in
+from tests.docs.readers import page_run_in
 from tests.docs.transcript import difference
-from tests.docs.walk import acts
 from tests.training import schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.docs.walk import Walk
+    from tests.docs.page_run import PageRun
 
 TRAINING = page("docs/training.md")
 ACTS = acts(TRAINING)
 
 
 @pytest.fixture(scope="module")
-def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
+def page_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageRun]:
     """A reader at the beginning of the page; its Python programs run in this process, so it sits in the folder."""
     folder = tmp_path_factory.mktemp("training-page")
-    with pytest.MonkeyPatch.context() as patch, walk_in(folder) as walk:
+    with pytest.MonkeyPatch.context() as patch, page_run_in(folder) as page_run:
         patch.chdir(folder)
-        yield walk
+        yield page_run
 
 
 @pytest.mark.parametrize("at", range(len(ACTS)), ids=[act.title for act in ACTS])
-def test_the_page_on_training_is_true(walk: Walk, at: int) -> None:
+def test_the_page_on_training_is_true(page_run: PageRun, at: int) -> None:
     """Who copies a command gets what is shown."""
-    assert difference(ACTS[at].step.shown, walk.follow(ACTS, at)) is None
+    assert difference(ACTS[at].step.shown, page_run.follow(ACTS, at)) is None
 
 
 def test_every_key_is_in_the_tables_with_its_default() -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from google.protobuf.descriptor import FieldDescriptor
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.utils.numpy_codec import to_np_dtype
 
@@ -28,16 +27,18 @@ SIZES = {
     "FP64": 8,
     "BYTES": None,
 }
+FIELDS: dict[str, Any] = pb.InferTensorContents.DESCRIPTOR.fields_by_name
+#: Has the names of protobuf's types.
+FIELD = FIELDS["bool_contents"]
 #: Least and largest number that a field of gRPC's contents can carry, by its type.
 CARRIED: dict[int, tuple[float, float]] = {
-    FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
-    FieldDescriptor.CPPTYPE_INT64: (-(2**63), 2**63 - 1),
-    FieldDescriptor.CPPTYPE_UINT32: (0, 2**32 - 1),
-    FieldDescriptor.CPPTYPE_UINT64: (0, 2**64 - 1),
-    FieldDescriptor.CPPTYPE_FLOAT: (-float(np.finfo(np.float32).max), float(np.finfo(np.float32).max)),
-    FieldDescriptor.CPPTYPE_DOUBLE: (-float(np.finfo(np.float64).max), float(np.finfo(np.float64).max)),
+    FIELD.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
+    FIELD.CPPTYPE_INT64: (-(2**63), 2**63 - 1),
+    FIELD.CPPTYPE_UINT32: (0, 2**32 - 1),
+    FIELD.CPPTYPE_UINT64: (0, 2**64 - 1),
+    FIELD.CPPTYPE_FLOAT: (-float(np.finfo(np.float32).max), float(np.finfo(np.float32).max)),
+    FIELD.CPPTYPE_DOUBLE: (-float(np.finfo(np.float64).max), float(np.finfo(np.float64).max)),
 }
-FIELDS: dict[str, Any] = pb.InferTensorContents.DESCRIPTOR.fields_by_name
 NUMBERS = [datatype for datatype in DATATYPES.values() if datatype.kind in "iuf"]
 every = pytest.mark.parametrize("datatype", DATATYPES.values(), ids=lambda datatype: datatype.name)
 every_number = pytest.mark.parametrize("datatype", NUMBERS, ids=lambda datatype: datatype.name)
@@ -80,11 +81,11 @@ def test_a_field_carries_every_element_of_its_datatypes(datatype: Datatype) -> N
         return
     field = FIELDS[datatype.typed_field]
     if datatype.kind in "bO":
-        expected = FieldDescriptor.TYPE_BOOL if datatype.kind == "b" else FieldDescriptor.TYPE_BYTES
+        expected = FIELD.TYPE_BOOL if datatype.kind == "b" else FIELD.TYPE_BYTES
         assert field.type == expected
         return
     low, high = CARRIED[field.cpp_type]
-    is_float = field.cpp_type in (FieldDescriptor.CPPTYPE_FLOAT, FieldDescriptor.CPPTYPE_DOUBLE)
+    is_float = field.cpp_type in (FIELD.CPPTYPE_FLOAT, FIELD.CPPTYPE_DOUBLE)
     assert low <= datatype.low <= datatype.high <= high
     assert is_float == datatype.is_float
 

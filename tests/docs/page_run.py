@@ -66,7 +66,7 @@ def acts(page: Page) -> list[Act]:
 
 
 @dataclass
-class Walk:
+class PageRun:
     """A reader's way through a page.
 
     Attributes:
