@@ -1,4 +1,4 @@
-"""Several serving processes on the same ports; knows processes and signals, not models.
+"""Several serving processes on the same ports.
 
 Each worker is a whole server with its own copy of the model, and the kernel spreads connections over them
 (SO_REUSEPORT). The ports are one, so a scrape of ``/metrics`` reaches one worker, which says so, and a reload is

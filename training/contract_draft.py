@@ -1,4 +1,4 @@
-"""Inference of a contract from a sample: a first draft for people to review; knows columns, not what they mean.
+"""ContractDraft: a contract drafted from a sample, for people to review; knows columns, not what they mean.
 
 A sample shows types, categories and missing values. It cannot show bounds, units or meaning: those are for a reviewer.
 """

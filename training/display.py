@@ -1,4 +1,4 @@
-"""Page: bundles and the registry as text for a terminal; knows layout, reads what is verified, decides nothing."""
+"""Display: bundles and the registry as text for a terminal; knows layout, reads what is verified, decides nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Report: what ``metrics.json`` holds, as a schema; knows names of figures, not how they are found."""
+"""Figures: what ``metrics.json`` holds, as a schema; knows names of figures, not how they are found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands: what ``run`` does with a registry around the training; knows versions and reuse, not the command line."""
+"""Run: what the command does with a registry around the training; knows versions and reuse, not the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calibrated: a CalibratedClassifierCV as the mean of its calibrated members; knows calibration, no estimator."""
+"""Calibrated: a CalibratedClassifierCV as the mean of its calibrated members."""
 
 from __future__ import annotations
 

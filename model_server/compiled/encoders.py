@@ -1,4 +1,4 @@
-"""Encoders: categories -> numbers, by a table that scikit-learn's own encoder filled in; knows no other step.
+"""Encoders: categories -> numbers, by a lookup table that scikit-learn's own encoder filled in.
 
 An encoder has many rules: dropped, rare, missing and unknown categories. None of them is repeated here. When a model is
 loaded, the fitted encoder is asked once for each of its categories, for a missing and for an unknown value; from then

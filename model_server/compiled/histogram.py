@@ -1,4 +1,4 @@
-"""Histogram: histogram-based gradient boosting by scikit-learn's own kernel; knows its two classes, no pipeline."""
+"""Histogram: histogram-based gradient boosting by scikit-learn's own kernel."""
 
 from __future__ import annotations
 

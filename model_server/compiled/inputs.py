@@ -1,4 +1,4 @@
-"""Inputs: what travels between compiled steps, a matrix or a list of columns; knows layouts, no step."""
+"""Inputs: what travels between compiled steps, a matrix or a list of columns."""
 
 from __future__ import annotations
 

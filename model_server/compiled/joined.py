@@ -1,4 +1,4 @@
-"""Joined trees: a whole forest as one tree, so that one call walks all of it; knows nodes, no estimator.
+"""Joined trees: a whole forest as one tree, so that one call walks all of it.
 
 scikit-learn's kernels walk one tree a call, and a call costs far more than the walk of one row. Here the trees hang
 below a routing tree, which splits on one more column, the number of the tree: N rows become T x N rows that differ in

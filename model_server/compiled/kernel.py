@@ -1,4 +1,4 @@
-"""Kernel: what stands in for a fitted estimator; knows what may be asked of one, not how it is computed."""
+"""Kernel: the methods of a fitted estimator without its checks, and where its answers jump."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Linear: linear and logistic models as one product; knows their classes, no pipeline.
+"""Linear: linear and logistic models as one matrix product.
 
 The product is scikit-learn's own, of the same arrays, but the last bit of a sum in BLAS depends on how many rows are
 summed at once and on how they lie in memory. So these kernels are held to 1e-12 and not to the same bits.

@@ -1,4 +1,4 @@
-"""Models: a fitted estimator, with or without a pipeline around it, as a kernel; knows which kernel is for which class.
+"""Models: a fitted estimator, with or without a pipeline around it, as a kernel; dispatch by class.
 
 What is not known here is left to the fitted estimator itself, called on the columns that compiled steps made.
 """

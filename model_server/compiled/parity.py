@@ -1,4 +1,4 @@
-"""CompiledModel kernels compared with the pipeline: when a bundle is made, and again before they answer in its place.
+"""Compiled kernels compared with the pipeline: when a bundle is made, and again before they answer in its place.
 
 A server uses them only if the bundle's record says that they answered as scikit-learn, and a comparison on its own
 machine agrees.

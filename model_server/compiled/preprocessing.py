@@ -1,4 +1,4 @@
-"""Preprocessing: the steps before an estimator on their own, for explanations; knows steps, no estimator."""
+"""Preprocessing: the steps before an estimator on their own, for explanations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ranked trees: the leaves of all trees by masks instead of walks, for a few rows; knows nodes, no estimator.
+"""Ranked trees: the leaves of all trees by masks instead of walks, for a few rows.
 
 A walk of T small trees is some thousand jumps that no processor can guess. Instead, each split that a row fails (its
 value is above the threshold) rules out the leaves on its left; what is left of a tree's leaves, the leftmost is the

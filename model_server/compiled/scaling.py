@@ -1,4 +1,4 @@
-"""Scaling: scalers and imputers of scikit-learn in plain numpy; knows their arithmetic, no other step.
+"""Scaling: scalers and imputers of scikit-learn in plain numpy.
 
 It is scikit-learn's own, operation for operation, so that the last bit agrees.
 """

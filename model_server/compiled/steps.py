@@ -1,4 +1,4 @@
-"""Steps: a chain of fitted transformers, compiled one by one; knows which is compiled how, no estimator.
+"""Steps: a chain of fitted transformers, compiled one by one; dispatch by class.
 
 What is not known here is left to the fitted step itself, called with what scikit-learn would call it with.
 """

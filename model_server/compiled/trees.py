@@ -1,4 +1,4 @@
-"""Trees: single trees, forests and boosting by scikit-learn's own compiled kernels; knows their classes, no pipeline.
+"""Trees: single trees, forests and boosting by scikit-learn's own compiled kernels.
 
 Sums are taken tree by tree in scikit-learn's order, so that the last bit agrees. The kernels have no public names. They
 are looked for when a model is loaded; where one is missing, the estimator is left to its public methods.

@@ -1,1 +1,1 @@
-"""The edge: everything that speaks HTTP, gRPC or KServe. Only here may ``kserve`` be imported."""
+"""The edge: everything that speaks HTTP, gRPC or KServe; the one importer of their libraries."""

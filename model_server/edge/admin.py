@@ -1,4 +1,4 @@
-"""Admin routes, REST and gRPC alike: who may call them, and what they answer; not how a bundle is loaded."""
+"""Admin routes for REST and gRPC: authorisation by a token, reload, load and unload."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TOKEN_HEADER = "x-admin-token"  # noqa: S105 - the header's name
 
 
 class Guard:
-    """Lets only the holder of the admin token pass, and nobody where one process would answer for several."""
+    """Authorises the holder of the admin token, and nobody where one process would answer for several."""
 
     def __init__(self, token: SecretStr | None, *, is_local: bool, workers: int = 1) -> None:
         """Keep the token.

@@ -1,4 +1,4 @@
-"""A server in a thread of this process, for tests and notebooks; knows threads, not what is served."""
+"""A server in a thread of this process, for tests and notebooks."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The life of one serving process: ports open at once, the model loads behind them, and shutting down loses nothing.
 
-Knows KServe's ``ModelServer`` as the frame; what is answered is the app's and the servicer's business. KServe's own
+KServe's ``ModelServer`` is the frame. Its own
 ``start`` opens the ports only after loading, runs uvicorn on the standard event loop whatever its flag says, and on
 SIGTERM unloads models while gRPC calls are still in flight.
 """
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 
 class _QuietServer(uvicorn.Server):
-    """uvicorn without signal handlers: the process has one of its own, which knows of gRPC too."""
+    """uvicorn without signal handlers: the process has its own, which shuts gRPC down as well."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

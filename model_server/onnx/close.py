@@ -1,4 +1,4 @@
-"""CloseCalls: which answers lie so near to a limit that a tolerance could change a word; knows limits, no model."""
+"""CloseCalls: answers so near to a decision limit that the tolerance could change the label or the tier."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parity of a converted estimator: compared with the pipeline when it is made and when it is loaded; knows no format.
+"""Parity of a converted estimator: compared with the pipeline when it is made and when it is loaded.
 
 The rows are those on which compiled kernels are compared. All of them must be answered within the tolerance, those one
 step of the number line beside a split as well: a converted estimator that sends them down another branch is not used.

@@ -1,4 +1,4 @@
-"""Session: a converted estimator, opened; the one user of ONNX Runtime, knows arrays and no pipeline."""
+"""Session: a converted estimator, opened; the one importer of ONNX Runtime."""
 
 from __future__ import annotations
 

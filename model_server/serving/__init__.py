@@ -1,1 +1,1 @@
-"""A request once it is typed: from a ``Call`` to an ``Answer``; knows no bytes, no framework and no KServe."""
+"""A request once it is typed: from a ``Call`` to an ``Answer``, without bytes, framework or KServe."""

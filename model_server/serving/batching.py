@@ -1,11 +1,10 @@
-"""MicroBatcher: requests that arrive together are batched; knows rows, keys and time, no protocol and no model.
+"""MicroBatcher: dynamic batching of requests that arrive together, with backpressure; knows no protocol and no model.
 
 Zero-wait batching: the requests that arrive while a batch runs, or while the event loop is busy taking requests in, are
-the next batch. No request ever waits idly for others: the first turn of the loop that brings none begins the batch, so
-a lone request is answered as if there were no batching. A request with more rows than a batch may have runs in slices,
-one a turn, so that it delays neither a small one nor a probe: a thread alone would not help, because scikit-learn's
-tree kernels keep Python's global lock for a whole batch
-(docs/decisions.md, 15).
+the next batch. There is no waiting window: the first turn of the loop that brings no further request dispatches the
+batch, so a lone request is answered as if there were no batching. A request with more rows than a batch may have runs
+in slices, one a turn, so that it delays neither a small one nor a probe: a thread alone would not help, because
+scikit-learn's tree kernels keep Python's global lock for a whole batch (docs/decisions.md, 15).
 Backpressure: a request beyond ``Limits.queue_rows`` is refused at once, one beyond ``Limits.wait_s`` at its turn.
 """
 
@@ -42,19 +41,19 @@ class Work(Protocol[K_contra, I, R]):
         ...
 
     def handed_on(self, key: K_contra, results: Sequence[R | Exception]) -> None:
-        """Hear that the results of a batch were handed on; called on the event loop, and must not raise."""
+        """Completion callback of a batch, after its results were set; called on the event loop, and must not raise."""
         ...
 
     def cut(self, item: I, rows: slice) -> I:
-        """Give some of the rows of an item that has more than a batch."""
+        """Slice an item that has more rows than a batch."""
         ...
 
     def join(self, parts: Sequence[R]) -> R:
-        """Put the results of such parts together, in order."""
+        """Concatenate the results of slices, in order."""
         ...
 
     def is_quick(self, key: K_contra) -> bool:
-        """Say whether a batch is known to be so short that handing it to a thread would cost more than it takes."""
+        """Say whether a batch is known to be shorter than its dispatch to a thread."""
         ...
 
 
@@ -161,7 +160,7 @@ class MicroBatcher(Generic[K, I, R]):
         return job.future
 
     def _make_room(self, n_rows: int) -> None:
-        """Let go of the requests that nobody waits for any more; they leave at their turn anyway."""
+        """Drop cancelled requests from the queue; they would leave at their turn anyway."""
         now_s = self._clock()
         self._short = deque(job for job in self._short if self._is_wanted(job, now_s))
         self._long = deque(job for job in self._long if self._is_wanted(job, now_s))

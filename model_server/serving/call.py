@@ -1,6 +1,6 @@
-"""Call, Result and Answer: what every protocol is decoded to and encoded from; knows no bytes and no protocol.
+"""Call, Result and Answer: the typed request and response that every protocol is decoded to and encoded from.
 
-Requests share batches, so a result is a view of its batch: what is made of all rows at once is kept with the batch.
+Requests share batches, so a result is a view of its batch; what encoders compute for all rows at once is cached there.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class BatchResult:
         prediction: One answer a row; None where contributions were asked for.
         reasons: The asked number of reasons a row; empty when none were asked for.
         explanation: The contributions to each row's answer, where they were asked for.
-        memo: What encoders have made of all rows at once, by a name of theirs, so that each request takes its share.
+        memo: Cache of the encoders, by keys of theirs: what they made of all rows, of which each request takes a slice.
     """
 
     frame: Frame
@@ -131,7 +131,7 @@ class BatchResult:
 # Not frozen: docs/decisions.md, 33.
 @dataclass(slots=True, eq=False)
 class Result:
-    """The rows of one request in the result of a batch.
+    """The slice of one request in the result of a batch.
 
     Attributes:
         batch: What the batch found.
@@ -194,7 +194,7 @@ def result_of(batch: BatchResult) -> Result:
 
 
 def join_results(parts: Sequence[Result]) -> Result:
-    """Put the results of the slices of one request together, in order."""
+    """Concatenate the results of the slices of one request, in order."""
     if len(parts) == 1:
         return parts[0]
     frame = join_frames([part.frame for part in parts])

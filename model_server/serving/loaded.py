@@ -1,4 +1,4 @@
-"""LoadedBundle: a bundle that answers, and how one is built; knows checks and their order, not when it is swapped."""
+"""LoadedBundle: a bundle that is ready to predict, and the steps by which one is loaded: verify, open, warm up."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ class Wanted:
 
 @dataclass(slots=True, eq=False)
 class LoadedBundle:
-    """A bundle that answers: checked, opened, warmed.
+    """A bundle that is ready to predict: verified, opened, warmed up.
 
     Attributes:
         name: Name on the routes.
         predictor: Answers frames.
         digest: Digest of the bundle.
-        load_s: Seconds from fetching to warm.
-        why: Why it is that predictor which answers.
+        load_s: Seconds from fetching it to the end of its warm-up.
+        why: Reason for the choice of the predictor.
         approval: Who approved of the bundle, in one word.
         version: Version of the bundle.
         contract: Contract of the bundle.
@@ -107,7 +107,7 @@ def _explainer_of(predictor: Predictor) -> Explainer | str:
 
 
 def build(wanted: Wanted) -> LoadedBundle:
-    """Fetch, verify, open and warm a bundle; slow and synchronous.
+    """Fetch, verify, open and warm up a bundle; slow and synchronous.
 
     Raises:
         BundleError: Some step failed; the text says which and what to do.

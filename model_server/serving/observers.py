@@ -1,7 +1,7 @@
-"""The seam for what watches predictions, such as drift counts and shadow models; knows who watches, not what for.
+"""Observers of predictions, such as drift counts and shadow models: the one hook for them, outside the latency.
 
-An observer is called once for each batch of predictions, in a thread of its own, after the answers were handed on. It
-may fail or be slow: no request waits for it. What comes faster than it can be observed is dropped, and counted.
+An observer is called once for each batch of predictions, in a background thread, after the answers were sent on. It
+may fail or be slow: no request waits for it. Its queue is bounded; batches beyond it are dropped, and counted.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Observers:
         return bool(self._observers)
 
     def note(self, loaded: LoadedBundle, frame: Frame, prediction: Prediction) -> None:
-        """Let a batch be observed soon; called on the event loop, after its answers were handed on."""
+        """Enqueue a batch for the observers; called on the event loop, after its answers were sent on."""
         if self._waiting_rows + frame.n_rows > self._most_rows:
             self.dropped_rows += frame.n_rows
             return
@@ -85,7 +85,7 @@ class Observers:
             asyncio.get_running_loop().call_later(GATHER_S, self._hand_over, asyncio.get_running_loop())
 
     def close(self) -> None:
-        """Let go of the thread; what is waiting is not observed any more."""
+        """Shut the thread down; batches that still wait are dropped."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -1,4 +1,4 @@
-"""BundleRepository: load and swap; knows which bundle is served and why not, not how it is built or requests look.
+"""BundleRepository: loading, hot swap and readiness of the one bundle that is served.
 
 The old bundle serves until the swap: a new one is built aside, and one assignment makes it the served one for every
 protocol alike. A failed load leaves everything as it was.

@@ -1,4 +1,4 @@
-"""BatchRunner: checks and predicts the rows of several calls as one batch; knows contracts and predictors, no queue.
+"""BatchRunner: validation and prediction of several calls as one batch.
 
 Checking 32 rows together takes hardly longer than checking one. If something in them breaks the contract, each call is
 checked by itself, so that a bad one fails alone, with the places of its own rows.
@@ -45,7 +45,7 @@ class BatchKey(NamedTuple):
 
 
 class BatchRunner:
-    """Runs the batches of the queue."""
+    """Validates and predicts the batches of the queue."""
 
     def __init__(self, metrics: Metrics, observers: Observers) -> None:
         """Bind what counts and what watches.
@@ -75,7 +75,7 @@ class BatchRunner:
         return [checking.errors.get(index) or Result(batch, *checking.places[index]) for index in range(len(items))]
 
     def handed_on(self, key: BatchKey, results: Sequence[Result | Exception]) -> None:
-        """Let the observers see a batch."""
+        """Notify the observers of a batch."""
         if not self._is_watched:
             return
         batch = next((result.batch for result in results if isinstance(result, Result)), None)
@@ -83,13 +83,13 @@ class BatchRunner:
             self._observers.note(key.loaded, batch.frame, batch.prediction)
 
     def cut(self, item: Item, rows: slice) -> Item:
-        """Give some of the rows of a large item, which is a checked frame."""
+        """Slice a large item, which is a checked frame."""
         if isinstance(item, Call):
             raise BugError("a call of more rows than a batch is checked before it is queued")
         return item.take(rows)
 
     def join(self, parts: Sequence[Result]) -> Result:
-        """Put the results of such parts together."""
+        """Concatenate the results of slices."""
         return join_results(parts)
 
     def is_quick(self, key: BatchKey) -> bool:
@@ -205,7 +205,7 @@ class Checking:
 
 
 class Pace:
-    """How long the batches of a bundle take of late: an exponential moving average, in seconds of processor time.
+    """Exponential moving average of the duration of a bundle's batches, in seconds of processor time.
 
     Time on the wall is no less, and far cheaper to ask for; the processor time is asked for only while batches seem
     long, which on a busy machine they may by waiting for a processor.

@@ -1,4 +1,4 @@
-"""Service: a call goes in, its result comes out, whatever the protocol; knows no bytes and no framework.
+"""Service: validation, queueing and prediction of a call, the same for every protocol.
 
 Rows are checked before anything else sees them; the requests of all protocols meet in one batcher. A model runs in our
 own executor unless its batches are known to be short: KServe runs a plain ``predict`` on the loop, however long it
@@ -101,7 +101,7 @@ class Service:
         self, loaded: LoadedBundle, call: Call, item: Call | Frame, n_rows: int, deadline_s: float
     ) -> asyncio.Future[Result]:
         key = self._last_key
-        if key is None or key.loaded is not loaded or key.options != call.options:
+        if key is None or key.loaded is not loaded or (key.options is not call.options and key.options != call.options):
             key = self._last_key = BatchKey(loaded, call.options)
         return self._batcher.submit(key, item, n_rows, deadline_s)
 

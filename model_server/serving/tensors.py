@@ -1,4 +1,4 @@
-"""Tensors as a request has them, and how they become a checked frame; knows datatypes and shapes, no bytes."""
+"""Tensors of a request, and their conversion to a checked frame."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def to_frame(tensors: Sequence[Tensor], contract: Contract) -> Frame:
 
 
 def plain_matrix(tensors: Sequence[Tensor], contract: Contract) -> Array | None:
-    """Lay out what nearly every v2 request to a numeric model is: one FP64 tensor [N, F] of nothing but numbers.
+    """Take the fast path of numeric models: one FP64 tensor [N, F] of nothing but numbers.
 
     Returns:
         float64 of shape [N, F], unchecked against the contract; None for everything else, which ``to_frame`` reads.
@@ -138,7 +138,7 @@ def _typed(tensor: Tensor) -> tuple[list[Any] | Array, Iterable[int]]:
 
 
 def _numbers(data: list[Any], datatype: Datatype) -> Array | None:
-    """Convert in one go what is all numbers within range; None sends it the slow way, which names what is not."""
+    """Convert in one go what is all numbers within range; None for the slow path, which names what is not."""
     kinds, kind = set(map(type, data)), datatype.dtype.kind
     if not (kind == "f" and kinds <= _FLOATS) and not (kind in "iu" and kinds == _INTS):
         return None

@@ -1,1 +1,1 @@
-"""What the server tells of itself: metrics, request lines, and every other log line."""
+"""Metrics, request log and structured logging."""

@@ -1,4 +1,4 @@
-"""Log lines: one JSON object a line on standard output, for this server and every library in it.
+"""Structured logging: one JSON object a line on standard output, for this server and every library in it.
 
 No line holds a feature value, a header or a token.
 """
@@ -74,7 +74,7 @@ class LineHandler(logging.StreamHandler[Any]):
 
 
 def write_later(later: Callable[[Callable[[], None]], object] | None) -> None:
-    """Let request lines wait for a moment that an event loop chooses; None writes each at once again.
+    """Buffer request lines until a callback of the event loop flushes them; None writes each at once again.
 
     Args:
         later: Calls a function soon, from the same thread.

@@ -1,4 +1,4 @@
-"""Answer -> one plain JSON object a row, as the facade gives it; knows the contract, not how a request looked."""
+"""The facade's responses: Answer -> one plain JSON object a row."""
 
 from __future__ import annotations
 

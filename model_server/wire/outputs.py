@@ -1,4 +1,4 @@
-"""Answer -> the outputs of a model by name, as v2 and gRPC send them; tiers and reasons, as every protocol has them."""
+"""Answer -> named output tensors, for v2 and gRPC; tiers and reasons, for every protocol."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the bodies of several protocols have in common: JSON, identifiers, options and requested outputs."""
+"""Parsing and serialisation that several protocols share: JSON, identifiers, options, requested outputs, errors."""
 
 from __future__ import annotations
 

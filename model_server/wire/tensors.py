@@ -1,4 +1,4 @@
-"""Tensors of the Open Inference Protocol <-> their bytes and JSON data; knows sizes, not what values mean.
+"""Serialisation of the Open Inference Protocol's tensors: bytes and JSON data, both directions.
 
 Sources: the "Tensor Data Types" table of the protocol, and its binary tensor data extension (little-endian, row-major;
 BYTES elements carry a 4-byte little-endian length).

@@ -53,7 +53,7 @@ def encode_v1(answer: Answer, *, bare: bool) -> bytes:
 
 
 def v1_parts(answer: Answer, n_rows: int, *, bare: bool) -> Iterator[bytes]:
-    """Encode an answer as v1 some rows at a time; the parts put together are ``encode_v1``'s bytes."""
+    """Encode an answer as v1 in chunks of rows; joined, they are ``encode_v1``'s bytes."""
     end = _v1_end(answer.loaded.name, answer.loaded.version).encode()
     for start in range(0, answer.result.n_rows, n_rows):
         part = encode_v1(answer.take(start, start + n_rows), bare=bare).removesuffix(end)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from tools.deploy.rollout.doors import Door
+    from tools.deploy.rollout.address import Address
 
 
 @dataclass
@@ -21,7 +21,7 @@ class Load:
     Each request is a connection of its own and is sent once: whatever a client would hide by a second try is counted.
 
     Attributes:
-        door: Where to send.
+        address: Where to send.
         path: The route.
         body: What is sent each time.
         clients: How many send at the same time.
@@ -30,7 +30,7 @@ class Load:
         failures: How often anything else happened, by what it was.
     """
 
-    door: Door
+    address: Address
     path: str
     body: bytes
     clients: int = 4
@@ -86,8 +86,8 @@ class Load:
             time.sleep(self.pause_s)
 
     def _send(self) -> tuple[str, str]:
-        url = urlsplit(self.door.url)
-        where = urlsplit(self.door.proxy or self.door.url).netloc
+        url = urlsplit(self.address.url)
+        where = urlsplit(self.address.proxy or self.address.url).netloc
         connection = http.client.HTTPConnection(where, timeout=30)
         headers = {"Host": url.netloc, "Content-Type": "application/json", "Connection": "close"}
         try:

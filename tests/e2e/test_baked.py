@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.releases import OLD, served
 from tools.cluster import kind
 from tools.deploy import ingress, smoke
-from tools.deploy.rollout.doors import open_door
+from tools.deploy.rollout.address import reachable
 from tools.deploy.rollout.release import Release
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ def test_a_bundle_in_the_image_is_served(baked: tuple[str, Path], empty_namespac
     release = Release("baked", empty_namespace, "iris", "standard", image)
     try:
         served(release, OLD, model={"storageUri": "bundled"})
-        with open_door(release.name, empty_namespace, ingress.address) as door:
-            lines = smoke.run_smoke(door, bundle)
+        with reachable(release.name, empty_namespace, ingress.address) as address:
+            lines = smoke.run_smoke(address, bundle)
         tested = release.test()
     finally:
         release.uninstall()

@@ -13,7 +13,7 @@ from tests.e2e.releases import OLD
 from tools import objects
 from tools.cluster import docker, server
 from tools.deploy import smoke
-from tools.deploy.rollout.doors import Door
+from tools.deploy.rollout.address import Address
 from tools.programs import ProgramError, run
 
 if TYPE_CHECKING:
@@ -28,13 +28,13 @@ READY = "iris is ready at"
 
 
 @contextmanager
-def container(image: str, words: list[str], arguments: list[str]) -> Iterator[Door]:
+def container(image: str, words: list[str], arguments: list[str]) -> Iterator[Address]:
     """Start a container, reached by ports of the loopback address, and remove it afterwards."""
     http, grpc = free_port(), free_port()
     ports = ["--publish", f"127.0.0.1:{http}:8080", "--publish", f"127.0.0.1:{grpc}:8081"]
     name = run(["docker", "run", "--detach", *CONFINED, *ports, *words, image, *arguments]).strip()
     try:
-        yield Door(f"http://127.0.0.1:{http}", grpc=f"127.0.0.1:{grpc}")
+        yield Address(f"http://127.0.0.1:{http}", grpc=f"127.0.0.1:{grpc}")
     finally:
         run(["docker", "rm", "--force", "--volumes", name])
 
@@ -53,8 +53,8 @@ def bundle(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_image_serves_a_mounted_bundle(image: str, bundle: Path, measured: dict[str, object]) -> None:
     """Ready, then v1, v2 and gRPC with the golden rows."""
     mount = ["--volume", f"{bundle}:/mnt/models:ro"]
-    with container(image, mount, ["--model_name=iris", "--model_dir=/mnt/models"]) as door:
-        lines = smoke.run_smoke(door, bundle)
+    with container(image, mount, ["--model_name=iris", "--model_dir=/mnt/models"]) as address:
+        lines = smoke.run_smoke(address, bundle)
     measured["image: size unpacked, in MB"] = round(server.size(image) / 1e6)
 
     assert READY in lines[0]
@@ -75,8 +75,8 @@ def test_the_health_check_of_the_image_asks_the_port_that_was_set(image: str) ->
 def test_the_bundled_image_serves_what_is_baked_in(baked: tuple[str, Path]) -> None:
     """It needs no mount and no flag: it is the whole deployment."""
     bundled, bundle = baked
-    with container(bundled, [], []) as door:
-        lines = smoke.run_smoke(door, bundle)
+    with container(bundled, [], []) as address:
+        lines = smoke.run_smoke(address, bundle)
 
     assert len(lines) == 6
 
@@ -88,7 +88,7 @@ def test_an_image_without_a_shared_library_fails_the_smoke(image: str, bundle: P
     crippled = docker.build(f"{image}-crippled", tmp_path)
     mount = ["--volume", f"{bundle}:/mnt/models:ro"]
     with (
-        container(crippled, mount, ["--model_name=iris", "--model_dir=/mnt/models"]) as door,
+        container(crippled, mount, ["--model_name=iris", "--model_dir=/mnt/models"]) as address,
         pytest.raises(ProgramError, match="not ready"),
     ):
-        smoke.run_smoke(door, bundle, timeout_s=10)
+        smoke.run_smoke(address, bundle, timeout_s=10)

@@ -25,7 +25,7 @@ ALIVE = ["/", "/health", "/v2/health/live", "/metrics", "/openapi.json", "/v2"]
 
 
 def assert_not_ready(process: Process, model: str) -> None:
-    """Check every door of a server that is up without a model."""
+    """Check every route of a server that is up without a model."""
     for path in ALIVE:
         assert probe(process.base_url + path) == 200, path
     with Target(process.base_url, process.grpc_address) as target:

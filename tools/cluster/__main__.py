@@ -58,8 +58,8 @@ def up() -> None:
                 names.detach()
         install(built=built)
         loaded.result()
-    door = f"http://127.0.0.1:{kind.INGRESS_PORT}"
-    print(f"cluster: ready; context {kind.CONTEXT}, ingress {door}, image {server.image()}")
+    url = f"http://127.0.0.1:{kind.INGRESS_PORT}"
+    print(f"cluster: ready; context {kind.CONTEXT}, ingress {url}, image {server.image()}")
 
 
 def install(*, built: bool) -> None:

@@ -12,7 +12,7 @@ from tools.objects import Object
 NAMESPACE = "ingress"
 FILES = Path(__file__).resolve().parent / "files" / "ingress"
 LOCK = gotools.ROOT / "locks" / "envoy.txt"
-DOOR = f"ingress.{NAMESPACE}.svc.cluster.local"
+INGRESS_HOST = f"ingress.{NAMESPACE}.svc.cluster.local"
 #: What runs where images can be pulled: the controller needs Python alone.
 PUBLISHED = {"controller": "python:3.11-slim-bookworm", "envoy": "envoyproxy/envoy:v1.36.2"}
 
@@ -105,7 +105,7 @@ def _containers(images: dict[str, str]) -> list[Object]:
     mounts = [{"name": "files", "mountPath": "/files"}, {"name": "envoy", "mountPath": "/envoy"}]
     # Envoy starts once the controller has written the first files.
     start = "until [ -f /envoy/routes.json ]; do sleep 0.2; done; exec envoy -c /files/envoy.yaml --concurrency 1"
-    environment = {"INGRESS_CLASS": knative.INGRESS_CLASS, "DOOR": DOOR, "PYTHONUNBUFFERED": "1"}
+    environment = {"INGRESS_CLASS": knative.INGRESS_CLASS, "INGRESS_HOST": INGRESS_HOST, "PYTHONUNBUFFERED": "1"}
     return [
         {
             "name": "controller",

@@ -15,9 +15,9 @@ from tools.programs import ProgramError, run, succeeds
 NAME = "model-server"
 CONTEXT = f"kind-{NAME}"
 NODE = f"{NAME}-control-plane"
-#: Doors of the cluster, all on the loopback address: the ingress, then Services of the tests' own (REST, gRPC).
+#: Ports of the node, all on the loopback address: the ingress, then Services of the tests' own (REST, gRPC).
 INGRESS_PORT = 31080
-DOORS = ((31081, 31082), (31083, 31084))
+NODE_PORTS = ((31081, 31082), (31083, 31084))
 #: Of Kubernetes itself, on the node.
 API_PORT = 6443
 
@@ -115,7 +115,7 @@ def configuration(*, built: bool) -> dict[str, object]:
     """Write kind's configuration of the cluster."""
     ports = [
         {"containerPort": port, "hostPort": port, "listenAddress": "127.0.0.1"}
-        for port in (INGRESS_PORT, *chain(*DOORS))
+        for port in (INGRESS_PORT, *chain(*NODE_PORTS))
     ]
     found: dict[str, object] = {
         "kind": "Cluster",

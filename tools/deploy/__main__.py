@@ -9,7 +9,7 @@ from tools import gotools
 from tools.cluster import server
 from tools.deploy import bundles, ingress, smoke
 from tools.deploy.rollout import readiness, traffic
-from tools.deploy.rollout.doors import open_door
+from tools.deploy.rollout.address import reachable
 from tools.deploy.rollout.release import Release
 from tools.errors import ClusterError
 from tools.programs import ProgramError
@@ -62,8 +62,8 @@ def deploy(given: argparse.Namespace) -> None:
 
 def ask(given: argparse.Namespace) -> None:
     """Run the smoke test."""
-    with open_door(given.model, given.namespace, ingress.address) as door:
-        print("\n".join(smoke.run_smoke(door, bundle(given))))
+    with reachable(given.model, given.namespace, ingress.address) as address:
+        print("\n".join(smoke.run_smoke(address, bundle(given))))
 
 
 def canary(given: argparse.Namespace) -> None:

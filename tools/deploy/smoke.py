@@ -9,7 +9,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from tools.deploy.rollout.doors import Door
+from tools.deploy.rollout.address import Address
 from tools.deploy.rollout.release import CHART
 from tools.errors import ClusterError
 from tools.programs import run
@@ -18,11 +18,11 @@ from tools.programs import run
 CHECK = CHART / "files" / "check.py"
 
 
-def run_smoke(door: Door, bundle: Path, *, timeout_s: float = 60.0) -> list[str]:
+def run_smoke(address: Address, bundle: Path, *, timeout_s: float = 60.0) -> list[str]:
     """Ask for readiness, health and the golden rows by every protocol that is served.
 
     Args:
-        door: Where the server is.
+        address: Where the server is.
         bundle: The bundle that it must serve.
         timeout_s: How long it may take to be ready, in seconds.
 
@@ -38,28 +38,28 @@ def run_smoke(door: Door, bundle: Path, *, timeout_s: float = 60.0) -> list[str]
     name, version = manifest["name"], manifest["version"]
     environment = {
         **{key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")},
-        **({"http_proxy": door.proxy} if door.proxy else {}),
-        "BASE_URL": door.url,
+        **({"http_proxy": address.proxy} if address.proxy else {}),
+        "BASE_URL": address.url,
         "MODEL_NAME": name,
         "DEADLINE_S": str(timeout_s),
         "GOLDEN": json.dumps(golden),
     }
     lines = run([sys.executable, CHECK], environment=environment, timeout_s=timeout_s + 60).splitlines()
-    lines.append(_health(door, version))
-    if door.grpc:
-        lines.append(_grpc(door.grpc, name, golden))
+    lines.append(_health(address, version))
+    if address.grpc:
+        lines.append(_grpc(address.grpc, name, golden))
     return lines
 
 
-def opener(door: Door) -> urllib.request.OpenerDirector:
-    """Make a client that goes through a door, and through no proxy of this machine."""
-    return urllib.request.build_opener(urllib.request.ProxyHandler({"http": door.proxy} if door.proxy else {}))
+def opener(address: Address) -> urllib.request.OpenerDirector:
+    """Make a client that goes to an address, and through no proxy of this machine."""
+    return urllib.request.build_opener(urllib.request.ProxyHandler({"http": address.proxy} if address.proxy else {}))
 
 
-def _health(door: Door, version: str) -> str:
+def _health(address: Address, version: str) -> str:
     for attempt in range(5):
         try:
-            with opener(door).open(f"{door.url}/health", timeout=5) as answer:
+            with opener(address).open(f"{address.url}/health", timeout=5) as answer:
                 served = answer.headers["x-model-version"]
                 break
         except (OSError, urllib.error.HTTPError) as error:

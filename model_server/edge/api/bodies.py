@@ -1,4 +1,4 @@
-"""The JSON bodies that are the same for every model, as pydantic models; knows their form, not who sends them.
+"""The JSON bodies that are the same for every model, as pydantic models.
 
 They document and test the edge: requests are decoded by ``wire``, which is stricter than pydantic and faster.
 """

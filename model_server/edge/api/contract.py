@@ -1,4 +1,4 @@
-"""Contract -> JSON Schema of the rows a model takes and the answers it gives, and an example row; knows no route."""
+"""Contract -> JSON Schema of the rows a model takes and the answers it gives, and an example row."""
 
 from __future__ import annotations
 

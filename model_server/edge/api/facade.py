@@ -1,4 +1,4 @@
-"""Manifest -> JSON Schema and examples of the facade's bodies; knows what they hold, not how they are decoded."""
+"""Manifest -> JSON Schema and examples of the facade's bodies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every HTTP route: what it is for, takes and answers, and how it may refuse; knows no OpenAPI and no handler."""
+"""Every HTTP route: its purpose, parameters, request body, responses and errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Served model -> JSON Schema and examples of its v1 and v2 bodies; knows what they hold, not how they are decoded."""
+"""Served model -> JSON Schema and examples of its v1 and v2 bodies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""gRPC messages of the Open Inference Protocol <-> Call and Answer; knows fields, not what values may be."""
+"""gRPC messages of the Open Inference Protocol <-> Call and Answer."""
 
 from __future__ import annotations
 

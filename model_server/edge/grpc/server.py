@@ -1,4 +1,4 @@
-"""The gRPC side: KServe's servicer with its gaps closed; knows messages and status codes, not the model.
+"""The gRPC server: the Open Inference Protocol's service, with the gaps of KServe's servicer closed.
 
 KServe's own servicer skips the readiness check, ignores requested outputs (kserve#3307) and versions, drops raw
 contents of named columns, and its interceptor answers UNKNOWN where it means UNAVAILABLE.
@@ -94,7 +94,7 @@ class Servicer(InferenceServicer):
 
 
 class Envelope:
-    """What the gate is for HTTP: it begins and finishes every call.
+    """The middleware of gRPC, as the gate is of HTTP: accounting of every call, and errors as status codes.
 
     It is put around the handlers once. As an interceptor of gRPC's it would be asked anew for each call.
     """

@@ -1,4 +1,4 @@
-"""HTTP/1.1 by uvicorn, with a short way for small requests to the model; knows connections, no model and no JSON.
+"""HTTP/1.1 connections by uvicorn, with a fast path around ASGI for small inference requests.
 
 For each request uvicorn builds a scope, a task and a cycle of messages, and checks every header of ours with a pattern:
 about 50 µs, more than reading, predicting and writing a row take together. A request that needs none of it goes from
@@ -8,7 +8,6 @@ uvicorn's: parsing, pipelining, flow control, keep-alive, shutting down, and eve
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -29,7 +28,7 @@ _LONG_WAY = frozenset({b"transfer-encoding", b"content-encoding", b"upgrade", b"
 
 
 class _Waits:
-    """Stands for uvicorn's cycle while a short request is being answered: what comes behind it has to wait."""
+    """Placeholder for uvicorn's cycle while a request is on the fast path: pipelined requests wait for it."""
 
     __slots__ = ("disconnected", "keep_alive", "message_event", "response_complete")
 
@@ -67,13 +66,16 @@ class HttpProtocol(PlainProtocol):
         self._most_bytes = min(SHORT_BYTES, gate.max_body_bytes)
         self._values: dict[bytes, bytes] | None = None  # the headers of a request that takes the short way
         self._body = b""
+        # Of the short request that is being answered: at most one, since what comes behind it goes uvicorn's way.
+        self._exchange: Exchange
+        self._answering: Coroutine[Any, None, Response | None]
         self._future: Future[Any] | None = None
         self._waits = _Waits()
         # uvicorn waits for these when it shuts down, and cancels them when its time is over.
-        self._awaited = cast("set[Future[Any]]", self.tasks)
+        self._awaited = cast("set[Future[Any] | None]", self.tasks)
 
     def on_headers_complete(self) -> None:
-        """Choose the way."""
+        """Dispatch the request to the fast path or to uvicorn."""
         if is_short(self.url):
             values = dict(self.headers)
             if self._is_small(values):
@@ -99,14 +101,14 @@ class HttpProtocol(PlainProtocol):
         return cycle is None or cycle.response_complete
 
     def on_body(self, body: bytes) -> None:
-        """Keep what comes."""
+        """Buffer a chunk of the body."""
         if self._values is None:
             super().on_body(body)
         else:
             self._body += body
 
     def on_message_complete(self) -> None:
-        """Answer a request that takes the short way."""
+        """Answer a request that takes the fast path."""
         values = self._values
         if values is None:
             super().on_message_complete()
@@ -114,32 +116,28 @@ class HttpProtocol(PlainProtocol):
         self._values = None
         self._waits = _Waits()
         self.cycle = self._waits  # type: ignore[assignment]
-        exchange = self._accounting.begin("POST", self.url.decode(), values)
-        self._run(exchange, self._inference.answer(exchange, self._body))
+        self._exchange = self._accounting.begin("POST", self.url.decode(), values)
+        self._answering = self._inference.answer(self._exchange, self._body)
+        self._run()
 
-    def _run(self, exchange: Exchange, answering: Coroutine[Any, None, Response | None], _ready: object = None) -> None:
+    def _run(self, _ready: object = None) -> None:
         """Run a coroutine until it waits for something, and go on when that is there: a task without a task's cost."""
         try:
-            awaited: Future[Any] | None = answering.send(None)
+            awaited: Future[Any] | None = self._answering.send(None)
         except StopIteration as done:
-            self._reply(exchange, done.value)
+            self._reply(self._exchange, done.value)
             return
-        go_on = partial(self._run, exchange, answering)
         if awaited is None:  # asyncio.sleep(0): others first
-            self.loop.call_soon(go_on)
+            self.loop.call_soon(self._run)
             return
-        self._let_go()
+        self._awaited.discard(self._future)
         self._future = awaited
         self._awaited.add(awaited)
-        awaited.add_done_callback(go_on)
-
-    def _let_go(self) -> None:
-        if self._future is not None:
-            self._awaited.discard(self._future)
-            self._future = None
+        awaited.add_done_callback(self._run)
 
     def _reply(self, exchange: Exchange, response: Response) -> None:
-        self._let_go()
+        self._awaited.discard(self._future)
+        self._future = None
         self._waits.response_complete = True
         exchange.status = response.status
         if self._waits.disconnected or self.transport.is_closing():
@@ -161,7 +159,7 @@ class HttpProtocol(PlainProtocol):
         self.on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Let go of a request that nobody waits for any more."""
+        """Cancel a request whose client disconnected."""
         super().connection_lost(exc)
         if self._future is not None:
             self._future.cancel()

@@ -1,4 +1,4 @@
-"""Errors of the app behind the gate -> the one error body; knows the exceptions of KServe, FastAPI and Starlette."""
+"""Exception handlers of the app behind the gate: exceptions of KServe, FastAPI and Starlette -> the one error body."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _TEXTS: dict[type[ModelServerError], str] = {
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Let an app render every error as our own body."""
+    """Register exception handlers that render every error as our own body."""
     app.add_exception_handler(ModelServerError, _own_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)

@@ -1,4 +1,4 @@
-"""The ASGI middleware in front of KServe's app; knows paths, bodies and headers, not what is in a body.
+"""The ASGI middleware in front of KServe's app: body limit, identifiers, headers, error responses, accounting.
 
 Every request that comes by ASGI passes here once: a bounded body, its headers, its end. ``Inference`` answers what asks
 the model; everything else falls through to the app behind. Small ones come without ASGI (``edge.http.connection``):
@@ -35,7 +35,7 @@ class _Disconnected(Exception):
 
 
 class Gate:
-    """One request, one pass.
+    """The middleware: answers inference itself, and passes everything else on to the app.
 
     Attributes:
         inference: Answers what asks the model.

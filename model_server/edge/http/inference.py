@@ -1,4 +1,4 @@
-"""Inference over HTTP: ``Inference.answer`` is the whole way, bytes -> Call -> Result -> bytes; knows no framework."""
+"""Inference over HTTP: ``Inference.answer`` is the whole way, bytes -> Call -> Result -> bytes."""
 
 from __future__ import annotations
 
@@ -125,10 +125,10 @@ class Inference:
                 result = await self._service.submit(loaded, call)
             except ContractError as error:
                 raise facade.placed(error, exchange.format, call, loaded.contract) from error
-            exchange.rows = result.n_rows
+            answer, exchange.rows = Answer(call, loaded, result), result.n_rows
             if exchange.format == "v1" and exchange.rows > ENCODED_ROWS:
-                return await self._encode_in_parts(Answer(call, loaded, result))
-            return self.encode(exchange, Answer(call, loaded, result))
+                return await self._encode_in_parts(answer)
+            return self.encode(exchange, answer)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever is wrong, the client is answered
             return refusal(exchange, error)
 

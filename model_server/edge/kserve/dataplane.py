@@ -1,4 +1,4 @@
-"""KServe's data plane with its gaps closed; knows KServe's hooks, not routes and not bytes."""
+"""KServe's data plane with its gaps closed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class CheckedDataPlane(DataPlane):
-    """KServe's data plane, truthful about readiness and quiet about headers."""
+    """KServe's data plane, with true readiness and without an echo of request headers."""
 
     def __init__(self, repository: BundleRepository, registry: ModelRepository) -> None:
         """Bind the repository, and KServe's view of it."""

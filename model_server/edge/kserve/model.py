@@ -1,6 +1,6 @@
-"""KServeModel: our service behind KServe's own hooks; knows KServe's request objects and turns them into our Call.
+"""KServeModel: adapter of our service to KServe's model hooks and request objects.
 
-Each hook is one step: ``preprocess`` decodes, ``predict`` and ``explain`` ask the service, ``postprocess`` lays the
+Each hook is one step: ``preprocess`` decodes, ``predict`` and ``explain`` call the service, ``postprocess`` lays the
 answer out as the object that KServe encodes. KServe's routes come here only with ``hot_path: false``, a way back for
 the day when a new uvicorn or KServe breaks the lean one; otherwise this class is what KServe knows of the model.
 """

@@ -1,4 +1,4 @@
-"""KServe's ModelRepository over ours; knows how KServe asks for models, not how one is loaded."""
+"""Adapter of our repository to KServe's ModelRepository."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests in Knative mode share: a release for each, its door, and its revisions."""
+"""What the tests in Knative mode share: a release for each, its address, and its revisions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.knative.revisions import NUMBERS
 from tests.e2e.releases import installed
 from tools.deploy import ingress
-from tools.deploy.rollout.doors import Door, open_door
+from tools.deploy.rollout.address import Address, reachable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +25,7 @@ def release(namespace: str, image: str) -> Iterator[Release]:
 
 
 @pytest.fixture
-def door(release: Release) -> Iterator[Door]:
+def address(release: Release) -> Iterator[Address]:
     """The ingress, by the address that KServe gives the InferenceService."""
-    with open_door(release.name, release.namespace, ingress.address) as found:
+    with reachable(release.name, release.namespace, ingress.address) as found:
         yield found

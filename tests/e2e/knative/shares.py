@@ -11,7 +11,7 @@ from tests.e2e.releases import BODY, NEW, PREDICT, served, set_percentage
 from tools.deploy.rollout import readiness
 
 if TYPE_CHECKING:
-    from tools.deploy.rollout.doors import Door
+    from tools.deploy.rollout.address import Address
     from tools.deploy.rollout.release import Release
 
 REQUESTS = 2000
@@ -22,9 +22,9 @@ def start_canary(release: Release, percent: int | None = 10) -> None:
     served(release, NEW, canary={"trafficPercent": percent, "tagRouting": True})
 
 
-def share_of_new(door: Door) -> int:
+def share_of_new(address: Address) -> int:
     """Send 2,000 requests and count those that the new version answered; none may fail."""
-    with Load(door, PREDICT, BODY, pause_s=0) as load:
+    with Load(address, PREDICT, BODY, pause_s=0) as load:
         load.wait_for(REQUESTS)
     assert not load.failures
     return round(REQUESTS * load.versions[NEW] / load.sent)

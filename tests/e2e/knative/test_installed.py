@@ -16,7 +16,7 @@ from tools.clients import ask_kubectl
 from tools.cluster import knative
 from tools.deploy import ingress, smoke
 from tools.deploy.rollout import readiness
-from tools.deploy.rollout.doors import open_door
+from tools.deploy.rollout.address import reachable
 from tools.deploy.rollout.release import Release
 from tools.programs import ProgramError
 
@@ -40,8 +40,8 @@ def release(namespace: str, image: str) -> Iterator[Release]:
 
 def test_the_release_answers_with_the_numbers_of_training(release: Release, trained: Path) -> None:
     """v1 and v2 through the ingress, by the way that `make smoke` takes."""
-    with open_door(release.name, release.namespace, ingress.address) as door:
-        lines = smoke.run_smoke(door, trained / "iris" / OLD)
+    with reachable(release.name, release.namespace, ingress.address) as address:
+        lines = smoke.run_smoke(address, trained / "iris" / OLD)
 
     assert [line[:5] for line in lines] == ["ok   "] * 5
     assert readiness.mode(readiness.service(release.name, release.namespace)) == "knative"

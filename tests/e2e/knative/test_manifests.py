@@ -14,7 +14,7 @@ from tools.clients import ask_kubectl
 from tools.deploy.rollout import readiness
 
 if TYPE_CHECKING:
-    from tools.deploy.rollout.doors import Door
+    from tools.deploy.rollout.address import Address
     from tools.deploy.rollout.release import Release
 
 pytestmark = pytest.mark.e2e
@@ -41,15 +41,15 @@ def owners_of_percent(release: Release) -> list[str]:
     ]
 
 
-def test_manifests_move_the_shares_and_own_the_field_alone(release: Release, door: Door) -> None:
+def test_manifests_move_the_shares_and_own_the_field_alone(release: Release, address: Address) -> None:
     """Server-side apply of 10, an upgrade in between, 50, then rollback.yaml; at last the field is given back."""
     apply_fragment(release, "10")
     start_canary(release, None)
-    at_10, owners = share_of_new(door), owners_of_percent(release)
+    at_10, owners = share_of_new(address), owners_of_percent(release)
     apply_fragment(release, "50")
-    at_50 = share_of_new(door)
+    at_50 = share_of_new(address)
     apply_fragment(release, "rollback")
-    at_0 = share_of_new(door)
+    at_0 = share_of_new(address)
     apply_fragment(release, "release")
 
     assert is_likely(at_10, 10), at_10
@@ -57,4 +57,4 @@ def test_manifests_move_the_shares_and_own_the_field_alone(release: Release, doo
     assert at_0 == 0
     assert owners == ["canary"]
     assert percent_of(release) is None
-    assert share_of_new(door) == REQUESTS
+    assert share_of_new(address) == REQUESTS

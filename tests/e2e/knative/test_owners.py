@@ -10,19 +10,19 @@ from tests.e2e.knative.shares import is_likely, patch, percent_of, share_of_new,
 from tests.e2e.releases import NEW, refusal
 
 if TYPE_CHECKING:
-    from tools.deploy.rollout.doors import Door
+    from tools.deploy.rollout.address import Address
     from tools.deploy.rollout.release import Release
 
 pytestmark = pytest.mark.e2e
 
 
-def test_kubectl_moves_the_shares_and_helm_leaves_them_alone(release: Release, door: Door) -> None:
+def test_kubectl_moves_the_shares_and_helm_leaves_them_alone(release: Release, address: Address) -> None:
     """The values leave the percentage out; a merge patch sets it, and an upgrade afterwards keeps it."""
     patch(release, 10)
     start_canary(release, None)
-    at_10 = share_of_new(door)
+    at_10 = share_of_new(address)
     patch(release, 50)
-    at_50 = share_of_new(door)
+    at_50 = share_of_new(address)
     start_canary(release, None)
 
     assert is_likely(at_10, 10), at_10

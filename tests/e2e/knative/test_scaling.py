@@ -13,7 +13,7 @@ from tests.e2e.releases import BODY, OLD, PREDICT, served
 from tools import objects
 
 if TYPE_CHECKING:
-    from tools.deploy.rollout.doors import Door
+    from tools.deploy.rollout.address import Address
     from tools.deploy.rollout.release import Release
 
 
@@ -25,12 +25,12 @@ def pods(release: Release) -> list[objects.Object]:
     return objects.items("v1", "Pod", release.namespace, f"serving.kserve.io/inferenceservice={release.name}")
 
 
-def test_it_scales_to_zero_and_back(release: Release, door: Door, measured: dict[str, object]) -> None:
+def test_it_scales_to_zero_and_back(release: Release, address: Address, measured: dict[str, object]) -> None:
     """Without requests no pod is left; the next request waits for a new one, and is answered."""
     served(release, OLD, scaling={"autoscaler": "knative", "minReplicas": 0})
     objects.wait("no pods are left", lambda: not pods(release), timeout_s=240)
     started = time.monotonic()
-    with Load(door, PREDICT, BODY, clients=1) as load:
+    with Load(address, PREDICT, BODY, clients=1) as load:
         load.wait_for(1)
         cold_start_s = time.monotonic() - started
     measured["Knative: from zero pods to an answer, in seconds"] = round(cold_start_s, 2)

@@ -1,4 +1,4 @@
-"""What the tests in Standard mode share: a release for each file, a door to it, and requests that flow through."""
+"""What the tests in Standard mode share: a release for each file, its address, and requests that flow through."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.e2e.load import Load
 from tests.e2e.releases import BODY, PREDICT, installed
 from tools import objects
 from tools.cluster import kind
-from tools.deploy.rollout.doors import Door
+from tools.deploy.rollout.address import Address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,9 +26,9 @@ def release(namespace: str, image: str) -> Iterator[Release]:
 
 
 @pytest.fixture(scope="module")
-def door(release: Release, request: pytest.FixtureRequest) -> Door:
+def address(release: Release, request: pytest.FixtureRequest) -> Address:
     """The Service, from outside: a second one in front of the same pods, with the node's ports that the file names."""
-    rest, grpc = request.module.DOOR
+    rest, grpc = request.module.NODE_PORTS
     selector = objects.get("v1", "Service", "iris-predictor", release.namespace)
     assert selector is not None
     ports = [
@@ -36,17 +36,17 @@ def door(release: Release, request: pytest.FixtureRequest) -> Door:
         {"name": "grpc", "port": 81, "targetPort": 8081, "nodePort": grpc},
     ]
     spec = {"type": "NodePort", "selector": selector["spec"]["selector"], "ports": ports}
-    metadata = {"name": "door", "namespace": release.namespace}
+    metadata = {"name": "outside", "namespace": release.namespace}
     objects.apply([{"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}])
     node = kind.address()
     objects.wait("the node's port", lambda: kind.is_open(node, rest), pause_s=0.1)
-    return Door(f"http://{node}:{rest}", grpc=f"{node}:{grpc}")
+    return Address(f"http://{node}:{rest}", grpc=f"{node}:{grpc}")
 
 
 @pytest.fixture
-def load(door: Door) -> Iterator[Load]:
+def load(address: Address) -> Iterator[Load]:
     """Requests to the Service, from before the test's first step to after its last."""
-    with Load(door, PREDICT, BODY) as flowing:
+    with Load(address, PREDICT, BODY) as flowing:
         flowing.wait_for(50)
         assert not flowing.failures
         yield flowing

@@ -15,7 +15,7 @@ from tools.clients import ask_kubectl, kubectl
 from tools.cluster import kind
 from tools.deploy import ingress, smoke
 from tools.deploy.rollout import readiness
-from tools.deploy.rollout.doors import open_door
+from tools.deploy.rollout.address import reachable
 from tools.deploy.rollout.release import Release
 from tools.programs import ProgramError, succeeds
 
@@ -23,29 +23,29 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.e2e.load import Load
-    from tools.deploy.rollout.doors import Door
+    from tools.deploy.rollout.address import Address
 
 pytestmark = pytest.mark.e2e
 
-DOOR = kind.DOORS[0]
+NODE_PORTS = kind.NODE_PORTS[0]
 
 
 def test_the_release_answers_with_the_numbers_of_training(release: Release, trained: Path) -> None:
     """v1, v2 and gRPC give the golden rows' outputs, by the way that `make smoke` takes."""
-    with open_door(release.name, release.namespace, ingress.address) as opened:
+    with reachable(release.name, release.namespace, ingress.address) as opened:
         lines = smoke.run_smoke(opened, trained / "iris" / OLD)
 
     assert [line[:5] for line in lines] == ["ok   "] * 6
 
 
-def test_the_conformance_suite_passes_through_the_service(door: Door, trained: Path) -> None:
+def test_the_conformance_suite_passes_through_the_service(address: Address, trained: Path) -> None:
     """All of it, REST and gRPC, against the pods."""
     words = ["-m", "conformance", "-q", "-p", "no:cacheprovider", "tests/conformance"]
     where = [
         "--base-url",
-        door.url,
+        address.url,
         "--grpc",
-        str(door.grpc),
+        str(address.grpc),
         "--bundle",
         str(trained / "iris" / OLD),
         "--model",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.e2e
 
-DOOR = kind.DOORS[1]
+NODE_PORTS = kind.NODE_PORTS[1]
 
 
 def test_an_upgrade_fails_no_request_and_takes_no_heed_of_a_percentage(

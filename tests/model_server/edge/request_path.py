@@ -91,7 +91,7 @@ class Recorder:
             yield steps
         finally:
             self._seen = None
-        steps += [Step(file, name, _definitions(file)[name]) for file, name in seen if name in _definitions(file)]
+        steps += [Step(file, name, definitions(file)[name]) for file, name in seen if name in definitions(file)]
 
     def close(self) -> None:
         """Listen no longer to threads that start."""
@@ -112,7 +112,7 @@ class Recorder:
 
 
 @cache
-def _definitions(file: str) -> dict[str, int]:
+def definitions(file: str) -> dict[str, int]:
     """Give the lines of every function, and of the fields of every class, of a file; by qualified name."""
     found: dict[str, int] = {}
     _collect(ast.parse(PACKAGE.joinpath(file).read_text("utf-8")), "", found)

@@ -27,7 +27,7 @@ CLASS = "networking.knative.dev/ingress.class"
 GROUP = "/apis/networking.internal.knative.dev/v1alpha1"
 MINE = os.environ.get("INGRESS_CLASS", "")
 #: The Service in front of Envoy, by which other pods come.
-DOOR = os.environ.get("DOOR", "")
+INGRESS_HOST = os.environ.get("INGRESS_HOST", "")
 
 
 def call(path: str, body: Json | None = None) -> Json:
@@ -172,12 +172,12 @@ def say_ready(ingress: Json) -> None:
         {"type": name, "status": "True", "lastTransitionTime": now}
         for name in ("LoadBalancerReady", "NetworkConfigured", "Ready")
     ]
-    door = {"ingress": [{"domainInternal": DOOR}]}
+    balancer = {"ingress": [{"domainInternal": INGRESS_HOST}]}
     changed = {
         "observedGeneration": generation,
         "conditions": conditions,
-        "publicLoadBalancer": door,
-        "privateLoadBalancer": door,
+        "publicLoadBalancer": balancer,
+        "privateLoadBalancer": balancer,
     }
     meta = ingress["metadata"]
     call(f"{GROUP}/namespaces/{meta['namespace']}/ingresses/{meta['name']}/status", {"status": changed})

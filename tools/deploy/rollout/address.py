@@ -12,7 +12,7 @@ from tools.errors import ClusterError
 
 
 @dataclass(frozen=True)
-class Door:
+class Address:
     """Where to ask.
 
     Attributes:
@@ -27,7 +27,7 @@ class Door:
 
 
 @contextmanager
-def open_door(name: str, namespace: str, ingress: Callable[[], str]) -> Iterator[Door]:
+def reachable(name: str, namespace: str, ingress: Callable[[], str]) -> Iterator[Address]:
     """Reach an InferenceService: in Standard mode a port of its Service is forwarded, in Knative mode by the ingress.
 
     Args:
@@ -46,10 +46,10 @@ def open_door(name: str, namespace: str, ingress: Callable[[], str]) -> Iterator
         url: str = found.get("status", {}).get("url", "")
         if not url:
             raise ClusterError(f"InferenceService {name} has no URL yet; it is not ready")
-        yield Door(url, proxy=ingress())
+        yield Address(url, proxy=ingress())
         return
     with _forwarded(f"deployment/{name}-predictor", namespace, (8080, 8081)) as (http, grpc):
-        yield Door(f"http://127.0.0.1:{http}", grpc=f"127.0.0.1:{grpc}")
+        yield Address(f"http://127.0.0.1:{http}", grpc=f"127.0.0.1:{grpc}")
 
 
 @contextmanager
