@@ -36,14 +36,16 @@ class Recording:
     rows: list[list[list[Any]]] = field(default_factory=list)
     values: list[list[float]] = field(default_factory=list)
     threads: set[str] = field(default_factory=set)
+    calls: int = 0
 
     def observe(self, loaded: LoadedBundle, frame: Frame, prediction: Prediction) -> None:
         """Wait for the gate, then keep what there is."""
         del loaded
+        self.calls += 1
         self.threads.add(threading.current_thread().name)
         self.entered.set()
         if self.gate is not None:
-            assert self.gate.wait(60), "the test never opened the gate"
+            assert self.gate.wait(20), "the test never opened the gate"
         assert prediction.values is not None
         self.rows.append(frame.to_rows())
         self.values.append(prediction.values.tolist())
@@ -149,6 +151,7 @@ def test_explanations_and_refusals_are_not_observed(written: Path) -> None:
 
     assert [answer.status_code for answer in (explained, refused, predicted)] == [200, 400, 200]
     assert recording.rows == [[row(1)]]
+    assert recording.calls == 1
 
 
 # --- the bound, failures and the end ----------------------------------------------------------------------------------
