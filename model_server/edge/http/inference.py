@@ -126,8 +126,8 @@ class Inference:
             except ContractError as error:
                 raise facade.placed(error, exchange.format, call, loaded.contract) from error
             answer, exchange.rows = Answer(call, loaded, result), result.n_rows
-            if exchange.format == "v1" and exchange.rows > ENCODED_ROWS:
-                return await self._encode_in_parts(answer)
+            if exchange.rows > ENCODED_ROWS:
+                return await self._encode_large(exchange, answer)
             return self.encode(exchange, answer)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever is wrong, the client is answered
             return refusal(exchange, error)
@@ -138,8 +138,12 @@ class Inference:
             return Response(200, encode_v1(answer, bare=self._bare))
         return _WRITERS[exchange.format](answer, exchange)
 
-    async def _encode_in_parts(self, answer: Answer) -> Response:
-        """Encode a large answer some rows a turn of the loop."""
+    async def _encode_large(self, exchange: Exchange, answer: Answer) -> Response:
+        """Encode a large answer without stalling the loop for long."""
+        if exchange.format != "v1":
+            # Objects and reasons are built row by row, in Python: a thread at least takes turns with the loop.
+            is_slow = exchange.format != "v2" or bool(answer.call.options.reasons)
+            return await asyncio.to_thread(self.encode, exchange, answer) if is_slow else self.encode(exchange, answer)
         parts = []
         for part in v1_parts(answer, ENCODED_ROWS, bare=self._bare):
             parts.append(part)

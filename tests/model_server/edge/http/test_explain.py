@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import orjson
 import pytest
 from prometheus_client import CollectorRegistry
 
 from model_server.edge.exchange import Exchange
-from model_server.edge.http.inference import Inference
+from model_server.edge.http.inference import ENCODED_ROWS, Inference
 from model_server.serving.loaded import Wanted
 from model_server.serving.repository import BundleRepository
 from model_server.serving.service import Service
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from model_server.edge.exchange import Response
+    from model_server.serving.call import Answer
     from tests.bundles.live_server import LiveServer
 
 BATCH_ROWS = 8
@@ -211,6 +214,41 @@ def test_a_large_request_is_explained_row_by_row(written: Path) -> None:
 
     assert len(found) == len(rows)
     assert [found[number] for number in picked] == single
+
+
+class Noting(Inference):
+    """Notes in which thread an answer is written."""
+
+    threads: ClassVar[list[int]] = []
+
+    def encode(self, exchange: Exchange, answer: Answer) -> Response:
+        """Note, then write."""
+        self.threads.append(threading.get_ident())
+        return super().encode(exchange, answer)
+
+
+@pytest.mark.parametrize(("n_rows", "is_aside"), [(ENCODED_ROWS, False), (ENCODED_ROWS + 1, True)])
+@pytest.mark.parametrize("path", ["/v1/models/risk:explain", "/v2/models/risk/infer"])
+def test_many_objects_are_written_beside_the_loop(written: Path, path: str, n_rows: int, *, is_aside: bool) -> None:
+    """Building contributions and reasons takes long, and others are answered meanwhile; a few are not worth a thread."""
+    row = [0.1, 0.2, 0.3]
+    tensor = {"name": "features", "datatype": "FP64", "shape": [n_rows, 3], "data": row * n_rows}
+    reasons: Any = {"inputs": [tensor], "outputs": [{"name": "reasons"}]}
+    body = orjson.dumps(reasons if path.startswith("/v2") else {"instances": [row] * n_rows})
+
+    async def answered() -> Response | None:
+        metrics = Metrics(CollectorRegistry())
+        repository = BundleRepository(Wanted(str(written / "risk" / "1.0.0")), Here(), metrics)
+        await repository.reload()
+        inference = Noting(Service(repository, Here(), metrics, max_rows=10_000), bare=False)
+        return await inference.answer(Exchange("POST", path, {}, b"", "id", time.perf_counter()), body)
+
+    Noting.threads.clear()
+    response = asyncio.run(answered())
+
+    assert response is not None
+    assert response.status == 200, response.body
+    assert [thread != threading.get_ident() for thread in Noting.threads] == [is_aside]
 
 
 CASES: dict[str, tuple[str, bytes]] = {
