@@ -230,7 +230,7 @@ class Noting(Inference):
 @pytest.mark.parametrize(("n_rows", "is_aside"), [(ENCODED_ROWS, False), (ENCODED_ROWS + 1, True)])
 @pytest.mark.parametrize("path", ["/v1/models/risk:explain", "/v2/models/risk/infer"])
 def test_many_objects_are_written_beside_the_loop(written: Path, path: str, n_rows: int, *, is_aside: bool) -> None:
-    """Building contributions and reasons takes long, and others are answered meanwhile; a few are not worth a thread."""
+    """Contributions and reasons take long to build, and others are answered meanwhile; a few need no thread."""
     row = [0.1, 0.2, 0.3]
     tensor = {"name": "features", "datatype": "FP64", "shape": [n_rows, 3], "data": row * n_rows}
     reasons: Any = {"inputs": [tensor], "outputs": [{"name": "reasons"}]}
