@@ -184,7 +184,7 @@ class Checking:
             self._add({index: len(part) for index, part in parts.items()}, frame())
         except ContractError as error:
             if len(parts) == 1:
-                self.errors.update(dict.fromkeys(parts, error))
+                self.errors.update(dict.fromkeys(parts, _bare(error)))
                 return
             for index in parts:
                 self._alone(index, self._items[index])
@@ -193,7 +193,7 @@ class Checking:
         try:
             frame = item.frame(self.contract)
         except ContractError as error:
-            self.errors[index] = error
+            self.errors[index] = _bare(error)
         else:
             self._add({index: frame.n_rows}, frame)
 
@@ -202,6 +202,11 @@ class Checking:
         for index, count in counts.items():
             self.places[index] = (self._n_rows, count)
             self._n_rows += count
+
+
+def _bare(error: ContractError) -> ContractError:
+    """Take the stack away: it leads back to the items, which would stay until the garbage collector runs."""
+    return error.with_traceback(None)
 
 
 class Pace:

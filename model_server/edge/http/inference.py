@@ -124,7 +124,8 @@ class Inference:
             try:
                 result = await self._service.submit(loaded, call)
             except ContractError as error:
-                raise facade.placed(error, exchange.format, call, loaded.contract) from error
+                # Not "from error": mostly it is the same one, and as its own cause it would keep the body alive.
+                raise facade.placed(error, exchange.format, call, loaded.contract) from None
             answer, exchange.rows = Answer(call, loaded, result), result.n_rows
             if exchange.rows > ENCODED_ROWS:
                 return await self._encode_large(exchange, answer)

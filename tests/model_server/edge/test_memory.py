@@ -1,0 +1,77 @@
+"""What a request leaves behind: nothing that waits for the garbage collector, which runs rarely in a server."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from typing import TYPE_CHECKING
+
+import orjson
+import pytest
+import uvloop
+
+from model_server.serving.call import Call
+from model_server.telemetry.logs import write_later
+from tests.model_server.edge.wire_to_wire import FEATURES, V1, V2, connected, on_the_wire, v1, v2
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SHORT_ROW = [0.5]
+EXPLAIN = V1.replace("predict", "explain")
+MISSHAPEN = orjson.dumps({"inputs": [{"name": "x", "datatype": "FP64", "shape": [1, 2], "data": [1.0, 2.0]}]})
+
+
+def instances(*rows: list[float]) -> bytes:
+    """Write a v1 body."""
+    return orjson.dumps({"instances": rows})
+
+
+async def calls_left(registry: Path, request: bytes, status: int) -> int:
+    """Send a request on a warm connection, and count decoded requests that are still there afterwards."""
+    (wire,) = await connected(registry, 1)
+    await wire.ask(on_the_wire(*v1(1)))
+    gc.collect()
+    gc.disable()
+    try:
+        assert await wire.ask(request) == status
+        await asyncio.sleep(0.01)  # callbacks that were scheduled hold their arguments until they ran
+        return sum(isinstance(kept, Call) for kept in gc.get_objects())
+    finally:
+        gc.enable()
+        write_later(None)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        (*v1(1), 200),
+        (*v1(3000), 200),
+        (*v2(1), 200),
+        (EXPLAIN, instances([0.5] * FEATURES), 200),
+        (V1, instances(SHORT_ROW), 400),
+        (V1, instances(*[SHORT_ROW] * 2000), 400),
+        (V1, instances(*[SHORT_ROW] * 20_000), 400),
+        (V2, MISSHAPEN, 400),
+        (EXPLAIN, instances(SHORT_ROW), 400),
+        ("/predict", b'{"features": [1, 2]}', 422),
+        ("/predict/batch", instances(SHORT_ROW), 422),
+    ],
+    ids=[
+        "v1",
+        "large v1",
+        "v2",
+        "explain",
+        "refused v1",
+        "refused large v1",
+        "too many rows",
+        "refused v2",
+        "refused explain",
+        "refused row",
+        "refused batch",
+    ],
+)
+def test_an_answered_request_is_freed_at_once(registry: Path, path: str, body: bytes, status: int) -> None:
+    """An error that leads back to its own request would keep bodies until memory is full of them."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(calls_left(registry, on_the_wire(path, body), status)) == 0
