@@ -80,6 +80,9 @@ class HttpProtocol(PlainProtocol):
             values = dict(self.headers)
             if self._is_small(values):
                 self._values, self._body = values, b""
+                # From here on, not from the last byte of the body: a shutdown must wait for the rest of it.
+                self._waits.response_complete = False
+                self.cycle = self._waits  # type: ignore[assignment]
                 return
         super().on_headers_complete()
 
@@ -113,11 +116,10 @@ class HttpProtocol(PlainProtocol):
         if values is None:
             super().on_message_complete()
             return
+        body, self._body = self._body, b""  # an idle connection keeps none
         self._values = None
-        self._waits = _Waits()
-        self.cycle = self._waits  # type: ignore[assignment]
         self._exchange = self._accounting.begin("POST", self.url.decode(), values)
-        self._answering = self._inference.answer(self._exchange, self._body)
+        self._answering = self._inference.answer(self._exchange, body)
         self._run()
 
     def _run(self, _ready: object = None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -291,3 +292,30 @@ def test_a_request_leaves_the_queue_with_its_client(slow: LiveServer) -> None:
 
     assert status == 200
     assert slow.value("model_server_rows_total", model_version="1.0.0") - before == 1
+
+
+def test_a_shutdown_waits_for_the_rest_of_a_body(written: Path) -> None:
+    """Head and body of a small request may come in two packets, and the signal between them."""
+    request = post(PREDICT, GOOD)
+    with (
+        serving(written / "linear" / "1.0.0") as stopped,
+        socket.create_connection(("127.0.0.1", stopped.running.http_port), timeout=30) as connection,
+    ):
+        connection.sendall(post(PREDICT, GOOD))
+        first = answers(connection, 1)
+        connection.sendall(request[: -len(GOOD)])
+        wait_for(lambda: stopped.http.get("/health").status_code == 200)  # what came before it was read
+        stopping = threading.Thread(target=stopped.running.stop)
+        stopping.start()
+        wait_for(lambda: refuses(stopped.running.http_port))
+        connection.sendall(GOOD)
+
+        assert answers(connection, 1) == first
+        stopping.join(30)
+        assert not stopping.is_alive()
+
+
+def refuses(port: int) -> bool:
+    """Say whether nothing listens on a port any more."""
+    with socket.socket() as connection:
+        return connection.connect_ex(("127.0.0.1", port)) != 0
