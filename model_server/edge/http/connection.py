@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from model_server.edge.http.inference import is_short
+from model_server.edge.http.inference import CACHED_BYTES, is_short
 
 if TYPE_CHECKING:
     from asyncio import Future
@@ -76,7 +76,7 @@ class HttpProtocol(PlainProtocol):
 
     def on_headers_complete(self) -> None:
         """Dispatch the request to the fast path or to uvicorn."""
-        if is_short(self.url):
+        if len(self.url) <= CACHED_BYTES and is_short(self.url):
             values = dict(self.headers)
             if self._is_small(values):
                 self._values, self._body = values, b""

@@ -34,6 +34,8 @@ V2_INFER_VERSION = "/v2/models/{model_name}/versions/{model_version}/infer"
 _V1 = re.compile(r"/v1/models/([^/]+):(predict|explain)")
 _V2 = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
 _EXPLAIN = Options(explain=True)
+#: Longest path that a cache keeps, since clients choose paths. What is longer names no model that is served.
+CACHED_BYTES = 512
 #: An answer of more rows is encoded in parts of as many, half a millisecond each.
 ENCODED_ROWS = 1024
 HEADER_LENGTH = b"inference-header-content-length"
@@ -106,7 +108,8 @@ class Inference:
         Returns:
             The response, which may be a refusal; None for a request that the app behind answers.
         """
-        route = route_of(exchange.path)
+        path = exchange.path
+        route = route_of(path) if len(path) <= CACHED_BYTES else route_of.__wrapped__(path)
         if route is None:
             return None
         if exchange.method != "POST":

@@ -10,6 +10,7 @@ import orjson
 import pytest
 import uvloop
 
+from model_server.edge.http.inference import CACHED_BYTES, is_short, route_of
 from model_server.serving.call import Call
 from model_server.telemetry.logs import write_later
 from tests.model_server.edge.wire_to_wire import FEATURES, V1, V2, connected, on_the_wire, v1, v2
@@ -75,3 +76,21 @@ def test_an_answered_request_is_freed_at_once(registry: Path, path: str, body: b
     """An error that leads back to its own request would keep bodies until memory is full of them."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         assert runner.run(calls_left(registry, on_the_wire(path, body), status)) == 0
+
+
+async def cached_paths(registry: Path, size: int) -> int:
+    """Send requests with paths of that many bytes, and count what the caches of paths took of them."""
+    (wire,) = await connected(registry, 1)
+    is_short.cache_clear()
+    route_of.cache_clear()
+    statuses = {await wire.ask(on_the_wire(f"/v1/models/{'m' * size}{number}:predict", b"{}")) for number in range(4)}
+    write_later(None)
+    assert statuses == {404}
+    return is_short.cache_info().currsize + route_of.cache_info().currsize
+
+
+def test_long_paths_are_not_kept(registry: Path) -> None:
+    """A client chooses its path, and may choose one of many megabytes: the cache is for those of models."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(cached_paths(registry, 10)) > 0
+        assert runner.run(cached_paths(registry, CACHED_BYTES)) == 0
