@@ -122,16 +122,23 @@ class Envelope:
             exchange.status, exchange.error_type = "CANCELLED", DISCONNECTED
             raise
         except Exception as error:  # noqa: BLE001 - whatever is wrong, the client gets an answer
-            refused = refusal_of(exchange, error)
-            exchange.status = refused.grpc_code
-            status = grpc.StatusCode[refused.grpc_code]
-            await context.abort(status, _short(str(refused)), self._metadata(exchange))
+            self._refuse(exchange, error, context)
+            return None
         else:
             if method == "ModelInfer":
                 exchange.rows = request.inputs[0].shape[0]
             return response
         finally:
             self._accounting.finish(exchange)
+
+    def _refuse(self, exchange: Exchange, error: Exception, context: Any) -> None:
+        # Not ``context.abort``: gRPC keeps what that raises, which leads back to the request, so that each request
+        # would stay until the garbage collector runs.
+        refused = refusal_of(exchange, error)
+        exchange.status = refused.grpc_code
+        context.set_code(grpc.StatusCode[refused.grpc_code])
+        context.set_details(_short(str(refused)))
+        context.set_trailing_metadata(self._metadata(exchange))
 
     def _metadata(self, exchange: Exchange, version: str = "") -> tuple[tuple[str, str], ...]:
         exchange.version = version or self._accounting.version(exchange)

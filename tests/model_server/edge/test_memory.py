@@ -6,13 +6,16 @@ import asyncio
 import gc
 from typing import TYPE_CHECKING
 
+import grpc
 import orjson
 import pytest
 import uvloop
+from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 
 from model_server.edge.http.inference import CACHED_BYTES, is_short, route_of
 from model_server.serving.call import Call
 from model_server.telemetry.logs import write_later
+from tests.bundles.live_server import serving, wait_for
 from tests.model_server.edge.wire_to_wire import FEATURES, V1, V2, connected, on_the_wire, v1, v2
 
 if TYPE_CHECKING:
@@ -76,6 +79,27 @@ def test_an_answered_request_is_freed_at_once(registry: Path, path: str, body: b
     """An error that leads back to its own request would keep bodies until memory is full of them."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         assert runner.run(calls_left(registry, on_the_wire(path, body), status)) == 0
+
+
+def infer(shape: list[int]) -> pb.ModelInferRequest:
+    """Write a gRPC request of the linear model, of one tensor."""
+    contents = pb.InferTensorContents(fp64_contents=[0.5] * (shape[0] * shape[1]))
+    tensor = pb.ModelInferRequest.InferInputTensor(name="x", datatype="FP64", shape=shape, contents=contents)
+    return pb.ModelInferRequest(model_name="linear", inputs=[tensor])
+
+
+def test_a_refused_rpc_is_freed_at_once(written: Path) -> None:
+    """What gRPC keeps of an aborted call leads back to the request, so a call is refused without aborting it."""
+    with serving(written / "linear" / "1.0.0") as service:
+        service.stub.ModelInfer(infer([1, 3]))
+        gc.collect()
+        gc.disable()
+        try:
+            with pytest.raises(grpc.RpcError, match="must have shape"):
+                service.stub.ModelInfer(infer([1, 2]))
+            wait_for(lambda: not any(isinstance(kept, Call) for kept in gc.get_objects()), timeout_s=10)
+        finally:
+            gc.enable()
 
 
 async def cached_paths(registry: Path, size: int) -> int:
