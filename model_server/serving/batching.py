@@ -220,20 +220,21 @@ class MicroBatcher(Generic[K, I, R]):
 
     def _start(self, batch: _Batch[K, I, R], loop: asyncio.AbstractEventLoop) -> None:
         if self._work.is_quick(batch.key):
-            self._settle(batch, self._results(batch))
+            self._settle(batch, self._results(batch.key, batch.items))
             return
         try:
-            running = loop.run_in_executor(self._executor, self._results, batch)
+            running = loop.run_in_executor(self._executor, self._results, batch.key, batch.items)
         except RuntimeError as error:  # the executor is shut down
             self._settle(batch, error)
             return
         self._running += 1
         running.add_done_callback(partial(self._ran, batch, loop))
 
-    def _results(self, batch: _Batch[K, I, R]) -> Sequence[R | Exception] | Exception:
+    def _results(self, key: K, items: Sequence[I]) -> Sequence[R | Exception] | Exception:
+        # Takes no jobs: an error leads back to this frame, and their futures lead to the error.
         try:
-            results = self._work.run(batch.key, batch.items)
-            return results if len(results) == len(batch.items) else BugError("a batch has a result for each item")
+            results = self._work.run(key, items)
+            return results if len(results) == len(items) else BugError("a batch has a result for each item")
         except Exception as error:  # noqa: BLE001 - whatever it is belongs to the requests, not to the loop
             return error
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
 import random
 import threading
+import weakref
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -403,6 +405,24 @@ def test_a_failure_leaves_the_queue_empty(make: Make) -> None:
         assert batcher.rows == 0
 
     run(main)
+
+
+def test_a_failure_in_a_thread_is_freed_at_once(executor: ThreadPoolExecutor, model: Model) -> None:
+    """An error that leads back to its own future would keep the request until the garbage collector runs."""
+
+    async def main() -> None:
+        future = ask(MicroBatcher(model, executor, Limits()), 1.0, POISON)
+        kept = weakref.ref(future)
+        await asyncio.wait([future])
+        assert isinstance(future.exception(), BugError)
+        del future
+        await until(lambda: kept() is None)
+
+    gc.disable()
+    try:
+        run(main)
+    finally:
+        gc.enable()
 
 
 def test_an_executor_that_is_shut_down_fails_its_requests(model: Model) -> None:
