@@ -95,7 +95,7 @@ class Settings(BaseSettings):
     enable_latency_logging: bool = True
     """Whether to write one log line a request."""
     hot_path: bool = True
-    """Whether predict and infer are answered by the lean route; if not, by KServe's own."""
+    """Whether predict, explain and infer are answered by the lean route; if not, by KServe's own."""
     v1_output: Literal["full", "label"] = "full"
     """v1 predictions: one object a row, or bare labels as KServe's sklearnserver gives."""
     workers: int = Field(1, ge=1, le=64)

@@ -388,7 +388,7 @@ def test_help_lists_every_setting_with_its_description() -> None:
     words = " ".join(done.stdout.split())
     assert (done.returncode, done.stderr) == (0, "")
     assert [key for key in KEYS if f"--{key} " not in words] == []
-    assert "Whether predict and infer are answered by the lean route" in words
+    assert "Whether predict, explain and infer are answered by the lean route" in words
     assert "--config" in words
 
 

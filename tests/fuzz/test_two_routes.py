@@ -1,4 +1,4 @@
-"""The lean route and KServe's own answer alike: the same generated requests, good and bad, to both doors."""
+"""The lean route and KServe's own answer alike: the same generated requests, good and bad, to both."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session", params=["breast-cancer", "churn", "iris"])
-def doors(
+def routes(
     request: pytest.FixtureRequest, registry: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Served, Served]]:
     """The same bundle behind the lean route, and behind KServe's own."""
-    folder = tmp_path_factory.mktemp("doors")
+    folder = tmp_path_factory.mktemp("routes")
     with contextlib.ExitStack() as stack:
         lean, own = (
             stack.enter_context(launch.as_command(registry, request.param, folder, "--hot_path", choice))
@@ -38,9 +38,9 @@ def doors(
 
 
 @pytest.mark.fuzz
-def test_both_doors_answer_alike(doors: tuple[Served, Served], fuzz_seed: int, fuzz_requests: int) -> None:
+def test_both_routes_answer_alike(routes: tuple[Served, Served], fuzz_seed: int, fuzz_requests: int) -> None:
     """The same status and the same numbers, or the same refusal."""
-    lean, own = doors
+    lean, own = routes
     generator = Generator(lean.facts, fuzz_seed + 2)
     statuses: Counter[int] = Counter()
     with ThreadPoolExecutor(1) as pool:
@@ -62,7 +62,7 @@ def shown(request: Request, *responses: httpx.Response) -> str:
 
 
 def meaning(response: httpx.Response) -> tuple[int, Any]:
-    """Reduce an answer to what both doors must agree on: a refusal's code and flaws, or the numbers, names and id."""
+    """Reduce an answer to what both routes must agree on: a refusal's code and flaws, or the numbers, names and id."""
     if response.status_code != 200:
         body = response.json()
         return response.status_code, (body["code"], body.get("violations"))
