@@ -112,9 +112,9 @@ class Inference:
         route = route_of(path) if len(path) <= CACHED_BYTES else route_of.__wrapped__(path)
         if route is None:
             return None
+        exchange.format, exchange.protocol, exchange.endpoint, name, version = route
         if exchange.method != "POST":
             return _post_only(exchange)
-        exchange.format, exchange.protocol, exchange.endpoint, name, version = route
         try:
             loaded = self._repository.require(name or self._repository.model_name or "", version)
             exchange.version = loaded.version

@@ -314,6 +314,23 @@ def test_500_random_paths_make_one_series(service: LiveServer) -> None:
     assert "zero" not in violations
 
 
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
+def test_a_wrong_method_is_counted_under_its_route(service: LiveServer, method: str, path: str) -> None:
+    """The path is one of the server's: ``unmatched`` is for those that are none."""
+    labels = {"protocol": "http", "endpoint": path, "code": "405", "model_version": "1.0.0"}
+    before = counted(service, labels)
+
+    assert service.http.request(method, path).status_code == 405
+    assert counted(service, labels) == before + 1
+
+
+def counted(service: LiveServer, labels: dict[str, str]) -> float:
+    """Read how many requests of a kind there were; reading the metrics adds up what waits."""
+    service.http.get("/metrics")
+    return service.value("model_server_requests_total", **labels)
+
+
 def test_metrics_can_be_scraped(service: LiveServer) -> None:
     """Whoever asks for nothing special gets the text format."""
     response = service.http.get("/metrics")
