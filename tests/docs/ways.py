@@ -30,7 +30,10 @@ THRESHOLDS = {
         "rows by columns by trees",
         "trees are walked by scikit-learn's kernel, not by masks",
     ),
-    "edge/http/inference.py: ENCODED_ROWS": ("rows", "a v1 answer is written in parts of as many"),
+    "edge/http/inference.py: ENCODED_ROWS": (
+        "rows",
+        "a v1 answer is written in parts of as many; one with objects, reasons or contributions in a thread",
+    ),
     "serving/observers.py: MOST_ROWS": ("rows waiting", "a batch is not observed, and its rows are counted as dropped"),
 }
 
