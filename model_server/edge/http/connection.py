@@ -76,6 +76,8 @@ class HttpProtocol(PlainProtocol):
 
     def on_headers_complete(self) -> None:
         """Dispatch the request to the fast path or to uvicorn."""
+        if self.timeout_keep_alive_task is not None:  # of an answer to what came in the same packet
+            self._unset_keepalive_if_required()
         if len(self.url) <= CACHED_BYTES and is_short(self.url):
             values = dict(self.headers)
             if self._is_small(values):

@@ -294,6 +294,20 @@ def test_a_request_leaves_the_queue_with_its_client(slow: LiveServer) -> None:
     assert slow.value("model_server_rows_total", model_version="1.0.0") - before == 1
 
 
+@pytest.mark.parametrize("header", [(), ("content-encoding: identity",)], ids=["short", "long"])
+def test_a_request_behind_a_refused_one_is_given_its_time(written: Path, header: tuple[str, ...]) -> None:
+    """The refusal is written at once and starts the time of an idle connection, which the next request must end."""
+    predict = "/v1/models/waiting:predict"
+    slow = post(predict, orjson.dumps({"instances": [[1.0, 1.5]]}), *header)
+    with (
+        serving(written / "waiting" / "1.0.0", "--timeout_keep_alive=1") as impatient,
+        socket.create_connection(("127.0.0.1", impatient.running.http_port), timeout=30) as connection,
+    ):
+        connection.sendall(post(predict, b"{}") + slow)
+
+        assert [status for status, _ in answers(connection, 2)] == [400, 200]
+
+
 def test_a_shutdown_waits_for_the_rest_of_a_body(written: Path) -> None:
     """Head and body of a small request may come in two packets, and the signal between them."""
     request = post(PREDICT, GOOD)
