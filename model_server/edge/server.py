@@ -1,8 +1,7 @@
 """The life of one serving process: ports open at once, the model loads behind them, and shutting down loses nothing.
 
-KServe's ``ModelServer`` is the frame. Its own
-``start`` opens the ports only after loading, runs uvicorn on the standard event loop whatever its flag says, and on
-SIGTERM unloads models while gRPC calls are still in flight.
+KServe's ``ModelServer`` is the frame. Its own ``start`` opens the ports only after loading, runs uvicorn on the
+standard event loop whatever its flag says, and on SIGTERM unloads models while gRPC calls are still in flight.
 """
 
 from __future__ import annotations
