@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from model_server.predictor import Prediction
     from model_server.serving.loaded import LoadedBundle
 
-#: Rows that wait to be observed; those of a batch beyond them are dropped.
+#: Rows that wait to be observed; those of a batch beyond them are dropped, unless it is alone.
 MOST_ROWS = 20_000
 #: Seconds that batches are gathered before the thread is woken: waking it for each would cost a lone request more.
 GATHER_S = 0.02
@@ -75,7 +75,8 @@ class Observers:
 
     def note(self, loaded: LoadedBundle, frame: Frame, prediction: Prediction) -> None:
         """Enqueue a batch for the observers; called on the event loop, after its answers were sent on."""
-        if self._waiting_rows + frame.n_rows > self._most_rows:
+        # One that is alone is let in whatever its size: ``batch_rows`` may be more than the bound.
+        if self._waiting_rows and self._waiting_rows + frame.n_rows > self._most_rows:
             self.dropped_rows += frame.n_rows
             return
         self._waiting.append(_Batch(loaded, frame, prediction))

@@ -207,6 +207,21 @@ def test_rows_beyond_the_bound_are_dropped_and_counted(linear: LoadedBundle) -> 
     assert observers.dropped_rows == 5
 
 
+def test_a_batch_that_is_alone_is_never_too_large(linear: LoadedBundle) -> None:
+    """Batches may be set to more rows than the bound, and would all go unobserved."""
+    recording = Recording()
+    observers = Observers([recording], most_rows=5)
+
+    async def steps() -> None:
+        note(observers, linear, 6)
+        await until(lambda: len(recording.rows) == 1)
+
+    on_a_loop(steps)
+    observers.close()
+
+    assert observers.dropped_rows == 0
+
+
 def test_what_comes_while_observers_are_busy_is_observed_next(linear: LoadedBundle) -> None:
     """No batch has to wait for a further one to wake the thread."""
     gate = threading.Event()
