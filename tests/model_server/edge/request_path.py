@@ -207,18 +207,27 @@ def ways(registry: Path) -> dict[str, list[Step]]:
             grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}", [("grpc.enable_http_proxy", 0)]) as channel,
         ):
             stub = GRPCInferenceServiceStub(channel)
-            return {name: _way(recorder, partial(send, client, stub)) for name, send in REQUESTS.items()}
+            return {name: _way(recorder, server, partial(send, client, stub)) for name, send in REQUESTS.items()}
     finally:
         recorder.close()
         server.stop()
 
 
-def _way(recorder: Recorder, send: Callable[[], None]) -> list[Step]:
+def _way(recorder: Recorder, server: RunningServer, send: Callable[[], None]) -> list[Step]:
     send()
+    _wait_for_the_loop(server)
     _forget_caches()
     with recorder.noting() as steps:
         send()
+        _wait_for_the_loop(server)
     return steps
+
+
+def _wait_for_the_loop(server: RunningServer) -> None:
+    """Wait for the end of the turn in which a response was written: the request is counted after that."""
+    turned = threading.Event()
+    server._server._loop.call_soon_threadsafe(turned.set)  # noqa: SLF001 - nothing but a test waits for this
+    assert turned.wait(60)
 
 
 def _forget_caches() -> None:
