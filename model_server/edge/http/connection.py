@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from asyncio import Future
     from collections.abc import Coroutine
 
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
     from model_server.edge.exchange import Exchange, Response
     from model_server.edge.http.gate import Gate
 
@@ -46,13 +48,15 @@ class _Waits:
 class PlainProtocol(HttpToolsProtocol):
     """One connection, every request by uvicorn's way, but for what that leaves open.
 
-    Those are fields behind a body in chunks, and requests that offer another protocol.
+    Those are fields behind a body in chunks, requests that offer another protocol, and disconnects between pipelined
+    requests.
     """
 
     def __init__(self, *args: Any, **further: Any) -> None:
         """Begin without a request."""
         super().__init__(*args, **further)
         self._offers = False  # whether the request that is being read offers another protocol
+        self._answered: RequestResponseCycle | None = None  # the one whose turn it is; ``cycle`` is the one read last
 
     def data_received(self, data: bytes) -> None:
         """Read what came.
@@ -110,6 +114,17 @@ class PlainProtocol(HttpToolsProtocol):
         """Note the end of a request, unless it is to begin anew."""
         if not self._offers:
             super().on_message_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answered = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the request that is being answered; uvicorn tells the one read last, and the other would write."""
+        super().connection_lost(exc)
+        if self._answered is not None and not self._answered.response_complete:
+            self._answered.disconnected = True
+            self._answered.message_event.set()
 
 
 class HttpProtocol(PlainProtocol):
