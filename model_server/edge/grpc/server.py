@@ -20,13 +20,11 @@ from kserve.protocol.grpc.servicer import InferenceServicer
 from model_server.edge.admin import TOKEN_HEADER
 from model_server.edge.exchange import DISCONNECTED, REQUEST_ID, refusal_of
 from model_server.edge.grpc.messages import decode_request, encode_answer
-from model_server.errors import ModelNotReady
+from model_server.errors import DecodeError, ModelNotReady
 from model_server.serving.call import Answer
 from model_server.wire.metadata import model_metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from model_server.edge.admin import Guard
     from model_server.edge.exchange import Accounting, Exchange
     from model_server.edge.kserve.dataplane import CheckedDataPlane, GuardedExtension
@@ -105,18 +103,18 @@ class Envelope:
 
     def around(self, method: str, handler: Any) -> Any:
         """Wrap the handler of a method."""
-        answer = handler.unary_unary
 
-        async def call(request: Any, context: Any) -> Any:
-            return await self._call(method, answer, request, context)
+        async def call(message: bytes, context: Any) -> Any:
+            return await self._call(method, handler, message, context)
 
-        return grpc.unary_unary_rpc_method_handler(call, handler.request_deserializer, handler.response_serializer)
+        return grpc.unary_unary_rpc_method_handler(call, None, handler.response_serializer)
 
-    async def _call(self, method: str, handler: Callable[..., Awaitable[Any]], request: Any, context: Any) -> Any:
+    async def _call(self, method: str, handler: Any, message: bytes, context: Any) -> Any:
         exchange = self._accounting.begin("RPC", method, _headers(context))
         exchange.protocol, exchange.endpoint, exchange.status = "grpc", method, "OK"
         try:
-            response = await handler(request, context)
+            request = _parsed(handler, message)
+            response = await handler.unary_unary(request, context)
             context.set_trailing_metadata(self._metadata(exchange, getattr(response, "model_version", "")))
         except asyncio.CancelledError:
             exchange.status, exchange.error_type = "CANCELLED", DISCONNECTED
@@ -144,6 +142,14 @@ class Envelope:
         exchange.version = version or self._accounting.version(exchange)
         named = (("x-model-version", exchange.version),) if exchange.version else ()
         return ((REQUEST_ID.decode(), exchange.request_id), *named)
+
+
+def _parsed(handler: Any, message: bytes) -> Any:
+    """Parse a message here: gRPC would answer UNKNOWN to bytes that are none, uncounted and with a traceback."""
+    try:
+        return handler.request_deserializer(message)
+    except Exception as error:  # whatever protobuf has against the bytes
+        raise DecodeError("the bytes are not a message of this method") from error
 
 
 def _headers(context: Any) -> dict[bytes, bytes]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from model_server.edge.http.inference import CACHED_BYTES, is_short
@@ -17,6 +18,8 @@ from model_server.edge.http.inference import CACHED_BYTES, is_short
 if TYPE_CHECKING:
     from asyncio import Future
     from collections.abc import Coroutine
+
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
     from model_server.edge.exchange import Exchange, Response
     from model_server.edge.http.gate import Gate
@@ -43,7 +46,58 @@ class _Waits:
 
 
 class PlainProtocol(HttpToolsProtocol):
-    """One connection, every request by uvicorn's way, but for the fields behind a body in chunks."""
+    """One connection, every request by uvicorn's way, but for what that leaves open.
+
+    Those are fields behind a body in chunks, requests that offer another protocol, and disconnects between pipelined
+    requests.
+    """
+
+    def __init__(self, *args: Any, **further: Any) -> None:
+        """Begin without a request."""
+        super().__init__(*args, **further)
+        self._offers = False  # whether the request that is being read offers another protocol
+        self._answered: RequestResponseCycle | None = None  # the one whose turn it is; ``cycle`` is the one read last
+
+    def data_received(self, data: bytes) -> None:
+        """Read what came.
+
+        A client may offer another protocol, as Java's does with every first request (``Upgrade: h2c``). RFC 9110,
+        section 7.8, lets a server ignore that, but the parser stops behind the head, and uvicorn forgets the body: the
+        request would be read without it, and the rest of it, if it came later, as the next request.
+        """
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as stop:
+            self._read_on(memoryview(data)[stop.args[0] :])
+        except httptools.HttpParserError:
+            self._refuse()
+
+    def _read_on(self, rest: memoryview) -> None:
+        """Begin a request anew without its offer, and read what is behind its head, where others may stand."""
+        while self._offers:
+            head = self._head_without_offer()
+            self._offers = False
+            # One that has read ``connection: close`` reads no further.
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+            try:
+                self.parser.feed_data(head)
+                self.parser.feed_data(rest)
+            except httptools.HttpParserUpgrade as stop:
+                rest = rest[stop.args[0] :]
+            except httptools.HttpParserError:
+                self._refuse()
+
+    def _refuse(self) -> None:
+        text = "Invalid HTTP request received."
+        self.logger.warning(text)
+        self.send_400_response(text)
+
+    def _head_without_offer(self) -> bytes:
+        fields = b"".join(b"%b: %b\r\n" % header for header in self.headers if header[0] != b"upgrade")
+        version = self.parser.get_http_version().encode()
+        return b"%b %b HTTP/%b\r\n%b\r\n" % (self.parser.get_method(), self.url, version, fields)
 
     def on_headers_complete(self) -> None:
         """Let the request begin with the headers it has now.
@@ -51,8 +105,26 @@ class PlainProtocol(HttpToolsProtocol):
         The parser reports trailer fields as it reports headers, and uvicorn would add them to the request's, where they
         could change how it is read after it was let in. RFC 9110, section 6.5.1, forbids that; nothing here wants them.
         """
-        super().on_headers_complete()
-        self.headers = []
+        self._offers = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+        if not self._offers:
+            super().on_headers_complete()
+            self.headers = []
+
+    def on_message_complete(self) -> None:
+        """Note the end of a request, unless it is to begin anew."""
+        if not self._offers:
+            super().on_message_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answered = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the request that is being answered; uvicorn tells the one read last, and the other would write."""
+        super().connection_lost(exc)
+        if self._answered is not None and not self._answered.response_complete:
+            self._answered.disconnected = True
+            self._answered.message_event.set()
 
 
 class HttpProtocol(PlainProtocol):

@@ -9,6 +9,7 @@ docstrings.
 from __future__ import annotations
 
 import ast
+import logging
 import sys
 import threading
 from contextlib import contextmanager
@@ -258,6 +259,7 @@ def summary(steps: list[Step]) -> str:
 
 
 if __name__ == "__main__":
+    logging.disable(logging.INFO)  # the server comes and goes here
     for kind, way in ways(Path(sys.argv[1])).items():
         print(f"{kind}: {summary(way)}")  # noqa: T201 - what the command is for
         if "-v" in sys.argv:

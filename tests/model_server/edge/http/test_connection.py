@@ -305,6 +305,36 @@ def test_a_request_behind_a_refused_one_is_given_its_time(written: Path, header:
     ):
         connection.sendall(post(predict, b"{}") + slow)
 
+
+# --- offers of another protocol ---------------------------------------------------------------------------------------
+
+OFFERS = [
+    ("connection: upgrade, http2-settings", "upgrade: h2c", "http2-settings: AAEAAEAAAAIAAAAB"),
+    ("connection: upgrade", "upgrade: websocket"),
+]
+
+
+@pytest.mark.parametrize("offer", OFFERS)
+@pytest.mark.parametrize("rows", [len(NUMBERS), 700])
+def test_a_request_that_offers_another_protocol_keeps_its_body(
+    offer: tuple[str, ...], rows: int, service: LiveServer
+) -> None:
+    """Java's client offers HTTP/2 with its first request, and a server that does not speak it answers as ever."""
+    body = orjson.dumps({"instances": [NUMBERS[0]] * rows})
+
+    assert comparable(kept(service, post(PREDICT, body, *offer))) == comparable(kept(service, post(PREDICT, body)))
+
+
+def test_the_body_behind_an_offer_is_never_a_request(service: LiveServer) -> None:
+    """A client could hide one there from a proxy, which reads it as a body."""
+    hidden = post("/nowhere", b"", "connection: close")
+    request = post(PREDICT, hidden, *OFFERS[0])
+    with socket.create_connection(("127.0.0.1", service.running.http_port), timeout=30) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.sendall(request.removesuffix(hidden))
+        time.sleep(0.1)  # the head is to be read by itself
+        connection.sendall(hidden + post(PREDICT, GOOD))
+
         assert [status for status, _ in answers(connection, 2)] == [400, 200]
 
 
@@ -333,3 +363,38 @@ def refuses(port: int) -> bool:
     """Say whether nothing listens on a port any more."""
     with socket.socket() as connection:
         return connection.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_a_body_in_chunks_behind_an_offer_is_read(service: LiveServer) -> None:
+    """Its length is in the body itself, which only the parser can tell."""
+    head = "\r\n".join([f"POST {PREDICT} HTTP/1.1", "host: here", "transfer-encoding: chunked", *OFFERS[0], "", ""])
+    request = head.encode() + b"%x\r\n%b\r\n0\r\n\r\n" % (len(GOOD), GOOD)
+
+    assert comparable(kept(service, request)) == comparable(kept(service, post(PREDICT, GOOD)))
+
+
+def test_an_offer_may_come_with_the_wish_to_close(service: LiveServer) -> None:
+    """The parser reads nothing behind the head of such a request, not even its body."""
+    offer = ("connection: upgrade, close", "upgrade: h2c")
+
+    answer = closing(service, post(PREDICT, GOOD, *offer))
+
+    assert comparable(answer) == comparable(closing(service, post(PREDICT, GOOD, "connection: close")))
+
+
+def test_what_is_no_request_behind_an_offer_is_refused(service: LiveServer) -> None:
+    """Behind the first, and behind one that had begun anew."""
+    garbage = b"no request\r\n\r\n"
+    offering = post(PREDICT, GOOD, *OFFERS[0])
+
+    for requests in (offering, offering + offering):
+        assert b"HTTP/1.1 400 " in closing(service, requests + garbage)
+
+
+def test_many_offers_in_one_go_are_answered_in_order(service: LiveServer) -> None:
+    """Each stops the parser once."""
+    requests = post(PREDICT, GOOD, *OFFERS[0]) * 300
+    with socket.create_connection(("127.0.0.1", service.running.http_port), timeout=30) as connection:
+        connection.sendall(requests)
+
+        assert {status for status, _ in answers(connection, 300)} == {200}

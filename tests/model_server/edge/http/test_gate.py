@@ -229,6 +229,20 @@ def test_a_client_that_leaves_during_a_prediction_disturbs_nobody(slow: LiveServ
     wait_for(lambda: slow.value("model_server_requests_in_flight") == 0)
 
 
+def test_a_client_that_leaves_between_pipelined_requests_is_no_error_of_ours(
+    slow: LiveServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The request whose turn it is, not the one that was read last, must not write to a closed connection."""
+    content = b'{"instances": [[1, 0.3]]}'
+    with socket.create_connection(("127.0.0.1", slow.running.http_port), timeout=60) as connection:
+        connection.sendall(head("/v1/models/waiting:predict?long=way", f"content-length: {len(content)}") + content)
+        connection.sendall(head("/health", method="GET"))
+        wait_for(lambda: slow.value("model_server_requests_in_flight") == 1)
+
+    wait_for(lambda: slow.value("model_server_requests_in_flight") == 0)
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 def test_requests_in_flight_are_counted_while_they_are(slow: LiveServer) -> None:
     """One more during a prediction, none after."""
     asking = threading.Thread(
