@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from model_server.serving.service import Service
     from model_server.settings import Settings
 
+_Refusal = tuple[grpc.StatusCode, str, tuple[tuple[str, str], ...]]
 _SERVICE = "inference.GRPCInferenceService"
 
 
@@ -105,13 +106,24 @@ class Envelope:
         """Wrap the handler of a method."""
 
         async def call(message: bytes, context: Any) -> Any:
-            return await self._call(method, handler, message, context)
+            exchange = self._accounting.begin("RPC", method, _headers(context))
+            exchange.protocol, exchange.endpoint, exchange.status = "grpc", method, "OK"
+            try:
+                response, refusal = await self._answered(exchange, handler, message, context)
+            finally:
+                self._accounting.finish(exchange)
+            if refusal is not None:
+                # gRPC keeps what ``abort`` raises, and with it this frame: it must not lead to the request, which would
+                # stay until the garbage collector runs.
+                del message
+                await context.abort(*refusal)
+            return response
 
         return grpc.unary_unary_rpc_method_handler(call, None, handler.response_serializer)
 
-    async def _call(self, method: str, handler: Any, message: bytes, context: Any) -> Any:
-        exchange = self._accounting.begin("RPC", method, _headers(context))
-        exchange.protocol, exchange.endpoint, exchange.status = "grpc", method, "OK"
+    async def _answered(
+        self, exchange: Exchange, handler: Any, message: bytes, context: Any
+    ) -> tuple[Any, _Refusal | None]:
         try:
             request = _parsed(handler, message)
             response = await handler.unary_unary(request, context)
@@ -120,23 +132,15 @@ class Envelope:
             exchange.status, exchange.error_type = "CANCELLED", DISCONNECTED
             raise
         except Exception as error:  # noqa: BLE001 - whatever is wrong, the client gets an answer
-            self._refuse(exchange, error, context)
-            return None
-        else:
-            if method == "ModelInfer":
-                exchange.rows = request.inputs[0].shape[0]
-            return response
-        finally:
-            self._accounting.finish(exchange)
+            return None, self._refusal(exchange, error)
+        if exchange.endpoint == "ModelInfer":
+            exchange.rows = request.inputs[0].shape[0]
+        return response, None
 
-    def _refuse(self, exchange: Exchange, error: Exception, context: Any) -> None:
-        # Not ``context.abort``: gRPC keeps what that raises, which leads back to the request, so that each request
-        # would stay until the garbage collector runs.
+    def _refusal(self, exchange: Exchange, error: Exception) -> _Refusal:
         refused = refusal_of(exchange, error)
         exchange.status = refused.grpc_code
-        context.set_code(grpc.StatusCode[refused.grpc_code])
-        context.set_details(_short(str(refused)))
-        context.set_trailing_metadata(self._metadata(exchange))
+        return grpc.StatusCode[refused.grpc_code], _short(str(refused)), self._metadata(exchange)
 
     def _metadata(self, exchange: Exchange, version: str = "") -> tuple[tuple[str, str], ...]:
         exchange.version = version or self._accounting.version(exchange)
