@@ -10,6 +10,7 @@ import pytest
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 
 from tests.bundles.estimators import HELD_UNTIL
+from tests.bundles.live_server import wait_for
 from tests.checkout import EXAMPLES
 from tests.conformance.errors import assert_error
 from tests.conformance.target import Target, command, probe
@@ -58,10 +59,13 @@ def test_readiness_is_false_before_it_is_true(slow_registry: Path, folder: Path,
         process.wait_for("/ready")
         for path in (*NOT_READY, *ALIVE):
             assert probe(process.base_url + path) == 200, path
-        assert [line["message"] for line in process.log() if line["message"] in {"listening", "ready"}] == [
-            "listening",
-            "ready",
-        ]
+        wait_for(lambda: "ready" in messages(process))  # it is logged once the predicting thread is warm as well
+        assert [message for message in messages(process) if message in {"listening", "ready"}] == ["listening", "ready"]
+
+
+def messages(process: Process) -> list[str]:
+    """Read the messages of the log so far."""
+    return [str(line["message"]) for line in process.log()]
 
 
 def test_without_require_model_the_process_stays_up(folder: Path, tmp_path: Path) -> None:
